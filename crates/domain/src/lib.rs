@@ -1,0 +1,1 @@
+//! Rules, money and schedule: the catalog, admission, prices, candidates and limits. Pure.

@@ -1,0 +1,1 @@
+//! Wiring of the one binary: configuration, commands, listeners and jobs.

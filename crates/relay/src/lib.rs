@@ -1,0 +1,1 @@
+//! The data plane: from a request's bytes to the last byte of its answer.

@@ -1,0 +1,1 @@
+//! For tests, demo and bench: a scripted upstream that answers as all four wires do.
