@@ -1,0 +1,67 @@
+//! Typed ids: `UUIDv7` values that cannot be mixed up, printed with a prefix.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// What the text form begins with, before the underscore.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// The id as the database holds it.
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{}"), self.0.simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// One call by a client, whatever number of attempts it took.
+    RequestId = "req";
+    /// A person who owns client keys.
+    UserId = "usr";
+    /// One period of a user's quota.
+    QuotaId = "quo";
+    /// A key that the gateway issued.
+    ClientKeyId = "key";
+    /// An upstream company or account group.
+    ProviderId = "prv";
+    /// One provider's base URL for one API format.
+    EndpointId = "ep";
+    /// One upstream credential of an endpoint.
+    ProviderKeyId = "pk";
+    /// The model name callers ask for.
+    GlobalModelId = "gm";
+    /// One provider's way to serve a global model.
+    ModelId = "mdl";
+    /// A price that was in force from some instant on.
+    PriceVersionId = "prc";
+    /// A running process that serves requests.
+    NodeId = "node";
+}

@@ -1,0 +1,4 @@
+//! Counters behind the limits: plain state, time passed in.
+
+pub mod concurrency;
+pub mod rate;

@@ -1,0 +1,116 @@
+//! What the data plane needs from the outside, as small traits; the binary passes the implementations in.
+
+use crate::{
+    catalog::{Catalog, ProviderKey, Route},
+    ids::ClientKeyId,
+    limit::{concurrency::Permit, rate::Admitted},
+    records::{AttemptEnded, Opened, Progress, Refusal, Settled},
+    schedule::SkipCode,
+    secret::Secret,
+};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// An answer that is here at once, or comes later; a local implementation allocates nothing.
+pub enum Answer<T> {
+    /// Known already.
+    Now(Option<T>),
+    /// Still to come.
+    Later(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T> Answer<T> {
+    /// An answer that is known.
+    pub fn now(value: T) -> Self {
+        Self::Now(Some(value))
+    }
+}
+
+impl<T: Unpin> Future for Answer<T> {
+    type Output = T;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match &mut *self {
+            Self::Now(value) => value.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Later(later) => later.as_mut().poll(cx),
+        }
+    }
+}
+
+/// Time, read in one place.
+pub trait Clock: Send + Sync + 'static {
+    /// Unix time in microseconds; may jump.
+    fn unix_us(&self) -> i64;
+    /// Time since the process began, in microseconds; never goes back.
+    fn monotonic_us(&self) -> u64;
+}
+
+/// The snapshot in force.
+pub trait Directory: Send + Sync + 'static {
+    /// Hold it for the length of a request.
+    fn catalog(&self) -> Arc<Catalog>;
+}
+
+/// Opens provider credentials, one at a time, for the request that is about to be sent.
+pub trait Keyring: Send + Sync + 'static {
+    /// The credential in the clear.
+    fn open(&self, key: &ProviderKey) -> Result<Secret, CannotOpen>;
+}
+
+/// A sealed secret that the master key does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the credential cannot be opened with this master key")]
+pub struct CannotOpen;
+
+/// The journal as the data plane sees it.
+pub trait Recorder: Send + Sync + 'static {
+    /// Acknowledged before anything is sent upstream; an error refuses the request.
+    fn opened(&self, record: Opened) -> Answer<Result<(), NotRecorded>>;
+    /// Not waited for.
+    fn attempt(&self, record: AttemptEnded);
+    /// Not waited for.
+    fn progress(&self, record: Progress);
+    /// Acknowledged before the closing frame leaves. On an error the record stays in memory and is tried again.
+    fn settled(&self, record: Box<Settled>) -> Answer<Result<(), NotRecorded>>;
+    /// Counts a refusal.
+    fn refused(&self, refusal: Refusal);
+    /// Whether new requests can be recorded at all.
+    fn is_writable(&self) -> bool;
+}
+
+/// The journal did not take a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the journal does not write: {0}")]
+pub struct NotRecorded(pub String);
+
+/// Counts requests and slots.
+pub trait Limiter: Send + Sync + 'static {
+    /// Takes a token of the client key's rate; an error says how long until the next.
+    fn client_rate(&self, key: ClientKeyId, limit: u32) -> Answer<Result<Admitted, Duration>>;
+    /// Takes one of the client key's slots; `None` when all are taken.
+    fn client_slot(&self, key: ClientKeyId, limit: Option<u32>) -> Answer<Option<Permit>>;
+    /// Takes a token of every rate and a slot at every level of a candidate, all or none.
+    fn upstream(&self, route: &Route) -> Answer<Result<UpstreamPermits, Busy>>;
+}
+
+/// The slots of one attempt; dropping it gives them back.
+#[derive(Debug, Default)]
+pub struct UpstreamPermits {
+    /// The guards.
+    pub permits: Vec<Permit>,
+    /// In flight on the provider key, this one included.
+    pub in_flight: u32,
+}
+
+/// Why a candidate cannot be used this instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy {
+    /// The limit that is reached.
+    pub code: SkipCode,
+    /// When to come back, if it is a matter of time.
+    pub wait: Option<Duration>,
+}

@@ -1,0 +1,150 @@
+//! Static rules: which candidates could ever serve this request, and why the others could not.
+
+use super::{Skip, SkipCode};
+use crate::{
+    catalog::{Catalog, ClientKey, GlobalModel, Route, User},
+    format::{ApiFormat, Capability, Feature, RequestType},
+    price::EffectivePrice,
+};
+use std::collections::BTreeMap;
+
+/// What the rules need to know of a request.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Who owns the key.
+    pub user: Option<&'a User>,
+    /// Who asks.
+    pub key: &'a ClientKey,
+    /// What is asked for.
+    pub model: &'a GlobalModel,
+    /// In which format.
+    pub format: ApiFormat,
+    /// On which kind of route.
+    pub request_type: RequestType,
+    /// Features that the request needs.
+    pub features: &'a [Feature],
+    /// Capabilities that it requires (true) or rules out (false).
+    pub required: &'a BTreeMap<Capability, bool>,
+    /// Capabilities that it would like among equals.
+    pub preferred: &'a [Capability],
+    /// Names the caller in the spread: the same seed prefers the same key.
+    pub affinity: u64,
+    /// Unix microseconds.
+    pub now_us: i64,
+}
+
+/// How close a native candidate is to the caller's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Native {
+    /// The very format.
+    Format,
+    /// The same wire for another kind of client.
+    Wire,
+}
+
+/// A candidate that could serve.
+#[derive(Debug, Clone)]
+pub struct Candidate<'a> {
+    /// Its pieces.
+    pub route: &'a Route,
+    /// How close it is.
+    pub native: Native,
+}
+
+/// The result of the static rules.
+#[derive(Debug, Default)]
+pub struct Eligible<'a> {
+    /// Who could serve.
+    pub candidates: Vec<Candidate<'a>>,
+    /// Who could not, and why.
+    pub skipped: Vec<Skip>,
+}
+
+/// Applies every static rule to every route of the model, in one pass.
+pub fn eligible<'a>(catalog: &'a Catalog, facts: &Facts<'_>) -> Eligible<'a> {
+    let mut result = Eligible::default();
+    let mapped = facts.key.mappings.iter().any(|mapping| mapping.is_enabled);
+    for route in catalog.routes(facts.model.id) {
+        match judge(route, facts, mapped) {
+            Ok(native) => result.candidates.push(Candidate { route, native }),
+            Err(code) => result.skipped.push(Skip { key_id: route.key.id, code, number: 0 }),
+        }
+    }
+    result
+}
+
+/// The first static reason against a route.
+fn judge(route: &Route, facts: &Facts<'_>, mapped: bool) -> Result<Native, SkipCode> {
+    let Route { provider, model, endpoint, key } = route;
+    let past = |at: Option<i64>| at.is_some_and(|at| at <= facts.now_us);
+    let mut levels = facts.user.map(|user| &user.access).into_iter().chain([&facts.key.access]);
+
+    if !provider.is_active {
+        return Err(SkipCode::ProviderInactive);
+    }
+    let in_mapping =
+        || facts.key.mappings.iter().any(|mapping| mapping.is_enabled && mapping.provider_id == provider.id);
+    if !levels.clone().all(|level| level.allows_provider(provider.id)) || (mapped && !in_mapping()) {
+        return Err(SkipCode::ProviderNotAllowed);
+    }
+    if past(provider.quota_expires_at) {
+        return Err(SkipCode::ProviderExpired);
+    }
+    if !endpoint.is_active {
+        return Err(SkipCode::EndpointInactive);
+    }
+    if !levels.all(|level| level.allows_endpoint(endpoint.id)) {
+        return Err(SkipCode::EndpointNotAllowed);
+    }
+    if !endpoint.api_format.serves_natively(facts.format, endpoint.config.accepts_conversion) {
+        return Err(SkipCode::FormatMismatch);
+    }
+    if !model.is_active {
+        return Err(SkipCode::ModelInactive);
+    }
+    if !model.is_available {
+        return Err(SkipCode::ModelUnavailable);
+    }
+    let lacks = |feature: &Feature| {
+        model.supports.get(feature).copied().or_else(|| facts.model.config.feature(*feature)) == Some(false)
+    };
+    if facts.features.iter().any(lacks) {
+        return Err(SkipCode::FeatureMissing);
+    }
+    check_capabilities(route, facts)?;
+    if !key.is_active {
+        return Err(SkipCode::KeyInactive);
+    }
+    if past(key.expires_at) {
+        return Err(SkipCode::KeyExpired);
+    }
+    let names_model = |allowed: &String| {
+        *allowed == facts.model.name
+            || *allowed == model.provider_model_name
+            || model.aliases.iter().any(|alias| alias.name == *allowed)
+    };
+    if key.allowed_models.as_ref().is_some_and(|allowed| !allowed.iter().any(names_model)) {
+        return Err(SkipCode::KeyModelNotAllowed);
+    }
+    let counts_tokens = facts.request_type == RequestType::CountTokens;
+    if !counts_tokens && !EffectivePrice::of(facts.model, model).is_priced() {
+        return Err(SkipCode::Unpriced);
+    }
+    Ok(if endpoint.api_format == facts.format { Native::Format } else { Native::Wire })
+}
+
+/// An exclusive capability must match both ways; a compatible one only has to be there when it is required.
+fn check_capabilities(route: &Route, facts: &Facts<'_>) -> Result<(), SkipCode> {
+    for capability in &facts.model.supported_capabilities {
+        let has = route.key.capabilities.get(capability) == Some(&true);
+        let required = facts.required.get(capability) == Some(&true);
+        let exclusive = *capability == Capability::Cache1h;
+        if required && !has {
+            return Err(SkipCode::CapabilityMissing);
+        }
+        if exclusive && has && !required {
+            return Err(SkipCode::CapabilityReserved);
+        }
+    }
+    Ok(())
+}
