@@ -1,1 +1,39 @@
 //! Bytes to formats and back: peek, splice, SSE, usage taps and native errors of the four wires. Pure.
+//!
+//! A request passes through [`peek`] (what routing must know), [`recode`] (the few values that must change) and
+//! [`splice`] (the change itself, by byte span). Its answer passes by a [`tap`], which reads what accounting needs and
+//! keeps no event. [`error`] and [`lists`] write what we say ourselves, in the caller's own dialect.
+//!
+//! Nothing here reads a clock, does I/O or recurses on the depth of its input, and no input makes it panic.
+
+pub mod error;
+pub mod estimate;
+pub mod json;
+pub mod lists;
+pub mod peek;
+pub mod recode;
+pub mod splice;
+pub mod sse;
+pub mod tap;
+pub mod usage;
+
+pub use error::{Class, ErrorFacts, Problem, Rendered, read_error, render, render_stream};
+pub use lists::{Dialect, ListedModel, Page};
+pub use peek::{Kind, Peek, PeekError, peek};
+pub use splice::{Edit, splice};
+pub use sse::{ArrayFramer, UsageFilter};
+pub use tap::{Frame, Seen, StreamTap, WholeTap};
+pub use usage::Usage;
+
+/// A protocol, whoever speaks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wire {
+    /// Anthropic Messages.
+    Anthropic,
+    /// OpenAI Chat Completions, and the `/v1` routes that resemble it.
+    Chat,
+    /// OpenAI Responses.
+    Responses,
+    /// Gemini `generateContent`.
+    Gemini,
+}

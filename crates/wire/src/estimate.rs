@@ -1,0 +1,29 @@
+//! The local token count: for answers that report no usage, and for token counting where no upstream can.
+
+use crate::peek::Peek;
+
+/// Tokens that a message or a tool costs beside its text, as the bound counts them.
+const PER_PART_BOUND: u64 = 64;
+/// The same as the estimate counts them.
+const PER_PART: u64 = 8;
+
+/// Tokens of a request's prompt, estimated.
+///
+/// Text counts a token per four bytes, and per three bytes outside ASCII, where a token rarely holds more than one
+/// character. Never above half the bytes of text + 64 per message and tool + `image_tokens` per image or document.
+pub fn prompt_tokens(peek: &Peek, image_tokens: u64) -> u64 {
+    let parts = u64::from(peek.messages) + u64::from(peek.tools);
+    let seen = image_tokens.saturating_mul(u64::from(peek.images) + u64::from(peek.documents));
+    let ascii = peek.text_bytes.saturating_sub(peek.wide_bytes);
+    let count = ascii.div_ceil(4) + peek.wide_bytes.div_ceil(3) + parts * PER_PART;
+    let bound = peek.text_bytes / 2 + parts * PER_PART_BOUND;
+    count.min(bound).saturating_add(seen)
+}
+
+/// Tokens of `bytes` of generated text, estimated: four bytes each, rounded up.
+pub const fn text_tokens(bytes: u64) -> u64 {
+    bytes.div_ceil(4)
+}
+
+#[cfg(test)]
+mod tests;

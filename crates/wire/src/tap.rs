@@ -1,0 +1,123 @@
+//! Reads an answer as its bytes pass: usage, finish, ids, errors. No event is stored; what is kept is bounded.
+
+use crate::{Wire, error::ErrorFacts, usage::Usage};
+
+/// Most bytes of any one value that is kept; a longer one is cut and marked by [`Seen::cut`].
+pub const KEPT_MAX: usize = 4096;
+
+/// What a tap has learnt so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Tokens reported.
+    pub usage: Usage,
+    /// Why generation ended, in the vendor's word.
+    pub finish: Option<String>,
+    /// The answer's id.
+    pub id: Option<String>,
+    /// The model that answered, as the vendor names it.
+    pub model: Option<String>,
+    /// The response's status (Responses).
+    pub status: Option<String>,
+    /// An error within the answer.
+    pub error: Option<ErrorFacts>,
+    /// Events that brought content; 1 for a whole body that did.
+    pub content_events: u64,
+    /// Bytes of generated text and arguments, for the estimate.
+    pub output_text_bytes: u64,
+    /// The closing frame has been seen.
+    pub closed: bool,
+    /// Every choice that appeared has finished (chat, Gemini).
+    pub all_choices_finished: bool,
+    /// Something that should have been JSON was not, or ended early.
+    pub broken_json: bool,
+    /// The last `sequence_number` (Responses).
+    pub sequence: Option<u64>,
+    /// A kept value was longer than [`KEPT_MAX`].
+    pub cut: bool,
+}
+
+/// What a frame was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A comment, a ping, or nothing.
+    Comment,
+    /// Valid, and without content yet.
+    Start,
+    /// Generated content.
+    Content,
+    /// Usage and nothing else (chat).
+    UsageOnly,
+    /// Anything else.
+    Other,
+    /// An error.
+    Error,
+    /// The frame that completes the answer.
+    Closing,
+}
+
+/// Reads an event stream.
+#[derive(Debug)]
+pub struct StreamTap {
+    seen: Seen,
+}
+
+impl StreamTap {
+    /// A tap at the start of a stream.
+    pub fn new(wire: Wire) -> Self {
+        let _ = wire;
+        Self { seen: Seen::default() }
+    }
+
+    /// Reads to the end of the next frame, its blank line included, or of `bytes`. Returns how many bytes that took and,
+    /// if a frame ended there, what it was.
+    pub fn next(&mut self, bytes: &[u8]) -> (usize, Option<Frame>) {
+        (bytes.len(), None)
+    }
+
+    /// The stream has ended: what a last frame without a blank line was.
+    pub fn finish(&mut self) -> Option<Frame> {
+        None
+    }
+
+    /// A frame has begun and not ended.
+    pub fn mid_frame(&self) -> bool {
+        false
+    }
+
+    /// What has been learnt so far.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+}
+
+/// Reads a whole JSON body.
+#[derive(Debug)]
+pub struct WholeTap {
+    seen: Seen,
+}
+
+impl WholeTap {
+    /// A tap at the start of a body.
+    pub fn new(wire: Wire) -> Self {
+        let _ = wire;
+        Self { seen: Seen::default() }
+    }
+
+    /// Reads on.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+
+    /// The body has ended.
+    pub fn finish(&mut self) {}
+
+    /// What has been learnt so far.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The body's one value is complete.
+    pub fn complete(&self) -> bool {
+        true
+    }
+}
