@@ -5,6 +5,7 @@
 //! keeps no event. [`error`] and [`lists`] write what we say ourselves, in the caller's own dialect.
 //!
 //! Nothing here reads a clock, does I/O or recurses on the depth of its input, and no input makes it panic.
+#![allow(clippy::struct_excessive_bools, reason = "what a document says is a list of independent facts")]
 
 pub mod error;
 pub mod estimate;

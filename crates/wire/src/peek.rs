@@ -1,9 +1,12 @@
 //! One pass over a request's body: what routing, limits and money must know, and where the few values lie that may
 //! have to change. The bytes themselves stay as they are.
 
+mod place;
+mod scan;
+
 use std::ops::Range;
 
-use crate::Wire;
+use crate::{Wire, json::ReadError};
 
 /// What the route wants with the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,18 @@ pub enum MaxField {
     MaxOutputTokens,
     /// `generationConfig.maxOutputTokens`.
     GeminiMaxOutputTokens,
+}
+
+impl MaxField {
+    /// The field's name, on Gemini its path.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxOutputTokens => "max_output_tokens",
+            Self::GeminiMaxOutputTokens => "generationConfig.maxOutputTokens",
+        }
+    }
 }
 
 /// A maximum that the caller gave.
@@ -206,8 +221,23 @@ impl PeekError {
     }
 }
 
-/// Reads what matters out of `body`, which must be one well-formed JSON object.
-pub fn peek(wire: Wire, kind: Kind, body: &[u8]) -> Result<Peek, PeekError> {
-    let _ = (wire, kind, body);
-    Err(PeekError::NotAnObject)
+impl From<ReadError> for PeekError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Bad(at) => Self::NotJson { at },
+            ReadError::TooDeep => Self::TooDeep,
+        }
+    }
 }
+
+/// Reads what matters out of `body`, which must be one well-formed JSON object.
+///
+/// Keys are compared with their escapes undone. A field that we read and find twice is an error, also where both of Gemini's
+/// spellings meet; of all other members that come twice the last one counts.
+pub fn peek(wire: Wire, kind: Kind, body: &[u8]) -> Result<Peek, PeekError> {
+    std::str::from_utf8(body).map_err(|bad| PeekError::NotUtf8 { at: bad.valid_up_to() })?;
+    scan::Scan::new(wire, body).run(kind)
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::{
     Wire,
+    json::{Reader, Token},
     peek::{Bare, MaxField, Peek, Slot},
     splice::Edit,
 };
@@ -37,7 +38,7 @@ pub fn set_maximum(wire: Wire, peek: &Peek, value: u64, chat_field: &str) -> Vec
         .maxima
         .iter()
         .filter(|given| given.tokens.value > value)
-        .map(|given| replace(&given.tokens.span, number.as_bytes(), field_name(given.field)))
+        .map(|given| replace(&given.tokens.span, number.as_bytes(), given.field.name()))
         .collect();
     if peek.maxima.is_empty() {
         edits.extend(new_maximum(wire, peek, &number, chat_field));
@@ -61,10 +62,74 @@ pub fn add_ttl(peek: &Peek) -> Vec<Edit> {
 
 /// Takes the members called `names` out of the body's object, with the commas that separate them.
 ///
-/// Members without which the body is none (`model`, `messages`, `contents`, `input`) stay. No edit if the body is not an object.
+/// Members without which a request is none ([`NEEDED`]) stay. No edit if the body is not an object. An edit of
+/// another kind within a member that goes is void: a maximum that must hold is not to be stripped.
 pub fn strip_params(body: &[u8], names: &[String]) -> Vec<Edit> {
-    let _ = (body, names);
-    Vec::new()
+    let mut edits: Vec<Edit> = Vec::new();
+    // Where a run of members that go begins, and how long it is so far.
+    let mut run: Option<Range<usize>> = None;
+    let mut kept_end = None;
+    let mut members = Members::new(body);
+    while let Some((key, span)) = members.next() {
+        let goes = !NEEDED.contains(&key.as_str()) && names.contains(&key);
+        match (goes, run.take()) {
+            (true, None) => run = Some(kept_end.unwrap_or(span.start)..span.end),
+            (true, Some(earlier)) => run = Some(earlier.start..span.end),
+            (false, Some(gone)) => {
+                // With a member before it, its comma goes; at the front, the one behind it.
+                let end = if kept_end.is_some() { gone.end } else { span.start };
+                edits.push(strip(gone.start..end));
+                kept_end = Some(span.end);
+            }
+            (false, None) => kept_end = Some(span.end),
+        }
+    }
+    edits.extend(run.map(strip));
+    edits
+}
+
+/// Members that [`strip_params`] never takes.
+pub const NEEDED: [&str; 4] = ["contents", "input", "messages", "model"];
+
+fn strip(at: Range<usize>) -> Edit {
+    Edit { at, with: Vec::new(), name: "strip_params" }
+}
+
+/// The members of a body's root.
+struct Members<'a> {
+    reader: Reader<'a>,
+    depth: usize,
+}
+
+impl<'a> Members<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        Self { reader: Reader::new(body), depth: 0 }
+    }
+
+    /// The next member's name, and where it lies from its name to its value's end. `None` at the end, or where the body stops
+    /// being JSON.
+    fn next(&mut self) -> Option<(String, Range<usize>)> {
+        let mut member: Option<(String, usize)> = None;
+        while let Some(token) = self.reader.next().ok()? {
+            match token {
+                Token::Open { array: true } if self.depth == 0 => return None,
+                Token::Open { .. } => self.depth += 1,
+                Token::Close => self.depth -= 1,
+                Token::Key(key) if self.depth == 1 => {
+                    let name = key.key().map(|key| String::from_utf8_lossy(&key).into_owned()).unwrap_or_default();
+                    member = Some((name, self.reader.start()));
+                    continue;
+                }
+                _ => {}
+            }
+            if self.depth == 1
+                && let Some((name, start)) = member.take()
+            {
+                return Some((name, start..self.reader.end()));
+            }
+        }
+        None
+    }
 }
 
 fn new_maximum(wire: Wire, peek: &Peek, number: &str, chat_field: &str) -> Option<Edit> {
@@ -75,7 +140,7 @@ fn new_maximum(wire: Wire, peek: &Peek, number: &str, chat_field: &str) -> Optio
         Wire::Responses => (MaxField::MaxOutputTokens, "max_output_tokens"),
         Wire::Gemini => (MaxField::GeminiMaxOutputTokens, "maxOutputTokens"),
     };
-    let name = field_name(field);
+    let name = field.name();
     if let Some((_, at)) = peek.null_maxima.iter().find(|(null, _)| *null == field) {
         return Some(replace(at, number.as_bytes(), name));
     }
@@ -89,15 +154,6 @@ fn new_maximum(wire: Wire, peek: &Peek, number: &str, chat_field: &str) -> Optio
         Slot::Null(at) => Some(replace(at, format!("{{{member}}}").as_bytes(), name)),
         Slot::Object { span, empty } => Some(insert(span.start + 1, &member, *empty, name)),
         Slot::Other => None,
-    }
-}
-
-const fn field_name(field: MaxField) -> &'static str {
-    match field {
-        MaxField::MaxTokens => "max_tokens",
-        MaxField::MaxCompletionTokens => "max_completion_tokens",
-        MaxField::MaxOutputTokens => "max_output_tokens",
-        MaxField::GeminiMaxOutputTokens => "generationConfig.maxOutputTokens",
     }
 }
 

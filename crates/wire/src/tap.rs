@@ -1,6 +1,16 @@
 //! Reads an answer as its bytes pass: usage, finish, ids, errors. No event is stored; what is kept is bounded.
 
-use crate::{Wire, error::ErrorFacts, usage::Usage};
+mod counts;
+mod facts;
+mod place;
+mod stream;
+mod whole;
+
+pub(crate) use facts::Facts;
+pub use stream::StreamTap;
+pub use whole::WholeTap;
+
+use crate::{error::ErrorFacts, usage::Usage};
 
 /// Most bytes of any one value that is kept; a longer one is cut and marked by [`Seen::cut`].
 pub const KEPT_MAX: usize = 4096;
@@ -55,69 +65,5 @@ pub enum Frame {
     Closing,
 }
 
-/// Reads an event stream.
-#[derive(Debug)]
-pub struct StreamTap {
-    seen: Seen,
-}
-
-impl StreamTap {
-    /// A tap at the start of a stream.
-    pub fn new(wire: Wire) -> Self {
-        let _ = wire;
-        Self { seen: Seen::default() }
-    }
-
-    /// Reads to the end of the next frame, its blank line included, or of `bytes`. Returns how many bytes that took and,
-    /// if a frame ended there, what it was.
-    pub fn next(&mut self, bytes: &[u8]) -> (usize, Option<Frame>) {
-        (bytes.len(), None)
-    }
-
-    /// The stream has ended: what a last frame without a blank line was.
-    pub fn finish(&mut self) -> Option<Frame> {
-        None
-    }
-
-    /// A frame has begun and not ended.
-    pub fn mid_frame(&self) -> bool {
-        false
-    }
-
-    /// What has been learnt so far.
-    pub fn seen(&self) -> &Seen {
-        &self.seen
-    }
-}
-
-/// Reads a whole JSON body.
-#[derive(Debug)]
-pub struct WholeTap {
-    seen: Seen,
-}
-
-impl WholeTap {
-    /// A tap at the start of a body.
-    pub fn new(wire: Wire) -> Self {
-        let _ = wire;
-        Self { seen: Seen::default() }
-    }
-
-    /// Reads on.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        let _ = bytes;
-    }
-
-    /// The body has ended.
-    pub fn finish(&mut self) {}
-
-    /// What has been learnt so far.
-    pub fn seen(&self) -> &Seen {
-        &self.seen
-    }
-
-    /// The body's one value is complete.
-    pub fn complete(&self) -> bool {
-        true
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! The known paths of every wire's requests, as one table: where a member or an element lies.
+
+use super::MaxField;
+use crate::Wire;
+
+/// What content is made of, as far as its size can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// Its own type tells.
+    Unknown,
+    Image,
+    Document,
+    /// Audio or video.
+    Timed,
+}
+
+/// A place in a request. `None` is all that is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    None,
+    Root,
+    Model,
+    Stream,
+    StreamOptions,
+    IncludeUsage,
+    Max(MaxField),
+    Choices,
+    Background,
+    Metadata,
+    UserId,
+    CacheKey,
+    PreviousId,
+    /// What stands for content that does not show here, unless null.
+    Remote,
+    Modalities,
+    GenerationConfig,
+
+    /// An object with a type and a budget (Anthropic).
+    Think,
+    ThinkType,
+    /// A bare effort (chat).
+    BareEffort,
+    /// An object with an effort (`OpenAI`).
+    Reasoning,
+    Effort,
+    /// An object with a budget or a level (Gemini).
+    ThinkConfig,
+    ThinkLevel,
+    ShowThoughts,
+    Budget,
+
+    /// Messages, contents or input items; one, or an array.
+    Messages,
+    /// The same, where numbers are tokens (chat's other routes).
+    Prompt,
+    /// Several requests in one (Gemini embeddings).
+    Requests,
+    Request,
+    System,
+    /// Text, or an array of blocks.
+    Content,
+    /// A message, or a part of one.
+    Block,
+    BlockType,
+    /// A string that is an image.
+    ImageData,
+    /// A string or object that holds or names content.
+    Source(Media),
+    SourceType,
+    MediaType,
+    SourceData,
+    Reference(Media),
+    FileId,
+    CacheControl,
+    CacheTtl,
+
+    Tools,
+    Tool,
+    ToolType,
+    Declarations,
+    Declaration,
+    /// JSON that is counted as it stands.
+    Free,
+}
+
+impl Place {
+    pub(super) fn child(self, wire: Wire, key: &[u8]) -> Self {
+        match self {
+            Self::Root => match wire {
+                Wire::Anthropic => anthropic_root(key),
+                Wire::Chat => chat_root(key),
+                Wire::Responses => responses_root(key),
+                Wire::Gemini => gemini_root(key),
+            },
+            Self::StreamOptions if key == b"include_usage" => Self::IncludeUsage,
+            Self::Metadata if key == b"user_id" => Self::UserId,
+            Self::GenerationConfig => generation_config(key),
+            Self::Think | Self::Reasoning | Self::ThinkConfig => thinking(self, key),
+            Self::Request if key == b"content" => Self::Messages,
+            Self::System | Self::Block => block(wire, key),
+            Self::Source(media) => source(media, key),
+            Self::CacheControl if key == b"ttl" => Self::CacheTtl,
+            Self::Tool => tool(wire, key),
+            _ => Self::None,
+        }
+    }
+
+    pub(super) const fn item(self) -> Self {
+        match self {
+            Self::Messages | Self::Content | Self::System => Self::Block,
+            Self::Prompt | Self::Modalities => self,
+            Self::Requests => Self::Request,
+            Self::Tools => Self::Tool,
+            Self::Declarations => Self::Declaration,
+            _ => Self::None,
+        }
+    }
+
+    /// The field's bit and name, if it may be given only once.
+    pub(super) const fn once(self, wire: Wire) -> Option<(u32, &'static str)> {
+        let gemini = matches!(wire, Wire::Gemini);
+        Some(match self {
+            Self::Model => (1, "model"),
+            Self::Stream => (1 << 1, "stream"),
+            Self::StreamOptions => (1 << 2, "stream_options"),
+            Self::Max(field) => (1 << (3 + field as u32), field.name()),
+            Self::Choices => (1 << 7, if gemini { "candidateCount" } else { "n" }),
+            Self::Think => (1 << 8, "thinking"),
+            Self::BareEffort => (1 << 9, "reasoning_effort"),
+            Self::Reasoning => (1 << 10, "reasoning"),
+            Self::ThinkConfig => (1 << 11, "thinkingConfig"),
+            Self::GenerationConfig => (1 << 12, "generationConfig"),
+            Self::Messages => match wire {
+                Wire::Anthropic | Wire::Chat => (1 << 13, "messages"),
+                Wire::Responses => (1 << 13, "input"),
+                Wire::Gemini => (1 << 13, "contents"),
+            },
+            Self::Prompt => (1 << 14, "input"),
+            Self::Tools => (1 << 15, "tools"),
+            _ => return None,
+        })
+    }
+}
+
+fn anthropic_root(key: &[u8]) -> Place {
+    match key {
+        b"model" => Place::Model,
+        b"stream" => Place::Stream,
+        b"max_tokens" => Place::Max(MaxField::MaxTokens),
+        b"thinking" => Place::Think,
+        b"messages" => Place::Messages,
+        b"system" => Place::System,
+        b"tools" => Place::Tools,
+        b"metadata" => Place::Metadata,
+        b"cache_control" => Place::CacheControl,
+        b"output_config" | b"output_format" => Place::Free,
+        b"mcp_servers" | b"container" => Place::Remote,
+        _ => Place::None,
+    }
+}
+
+fn chat_root(key: &[u8]) -> Place {
+    match key {
+        b"model" => Place::Model,
+        b"stream" => Place::Stream,
+        b"stream_options" => Place::StreamOptions,
+        b"max_tokens" => Place::Max(MaxField::MaxTokens),
+        b"max_completion_tokens" => Place::Max(MaxField::MaxCompletionTokens),
+        b"n" => Place::Choices,
+        b"reasoning_effort" => Place::BareEffort,
+        b"reasoning" => Place::Reasoning,
+        b"thinking" => Place::Think,
+        b"messages" => Place::Messages,
+        b"input" | b"prompt" => Place::Prompt,
+        b"tools" => Place::Tools,
+        b"functions" | b"response_format" => Place::Free,
+        b"prompt_cache_key" => Place::CacheKey,
+        b"modalities" => Place::Modalities,
+        b"cache_control" => Place::CacheControl,
+        _ => Place::None,
+    }
+}
+
+fn responses_root(key: &[u8]) -> Place {
+    match key {
+        b"model" => Place::Model,
+        b"stream" => Place::Stream,
+        b"max_output_tokens" => Place::Max(MaxField::MaxOutputTokens),
+        b"reasoning" => Place::Reasoning,
+        b"input" => Place::Messages,
+        b"instructions" => Place::System,
+        b"tools" => Place::Tools,
+        b"text" => Place::Free,
+        b"prompt_cache_key" => Place::CacheKey,
+        b"previous_response_id" => Place::PreviousId,
+        b"background" => Place::Background,
+        b"conversation" | b"prompt" => Place::Remote,
+        _ => Place::None,
+    }
+}
+
+fn gemini_root(key: &[u8]) -> Place {
+    match key {
+        b"contents" | b"content" => Place::Messages,
+        b"systemInstruction" | b"system_instruction" => Place::System,
+        b"tools" => Place::Tools,
+        b"generationConfig" | b"generation_config" => Place::GenerationConfig,
+        b"cachedContent" | b"cached_content" => Place::Remote,
+        // Counting may wrap the request whose prompt it counts.
+        b"generateContentRequest" | b"generate_content_request" => Place::Root,
+        b"requests" => Place::Requests,
+        _ => Place::None,
+    }
+}
+
+fn generation_config(key: &[u8]) -> Place {
+    match key {
+        b"maxOutputTokens" | b"max_output_tokens" => Place::Max(MaxField::GeminiMaxOutputTokens),
+        b"candidateCount" | b"candidate_count" => Place::Choices,
+        b"thinkingConfig" | b"thinking_config" => Place::ThinkConfig,
+        b"responseModalities" | b"response_modalities" => Place::Modalities,
+        b"responseSchema" | b"response_schema" | b"responseJsonSchema" | b"response_json_schema" => Place::Free,
+        _ => Place::None,
+    }
+}
+
+fn thinking(of: Place, key: &[u8]) -> Place {
+    match (of, key) {
+        (Place::Think, b"type") => Place::ThinkType,
+        (Place::Think, b"budget_tokens")
+        | (Place::Reasoning, b"max_tokens")
+        | (Place::ThinkConfig, b"thinkingBudget" | b"thinking_budget") => Place::Budget,
+        (Place::Reasoning, b"effort") => Place::Effort,
+        (Place::ThinkConfig, b"thinkingLevel" | b"thinking_level") => Place::ThinkLevel,
+        (Place::ThinkConfig, b"includeThoughts" | b"include_thoughts") => Place::ShowThoughts,
+        _ => Place::None,
+    }
+}
+
+fn block(wire: Wire, key: &[u8]) -> Place {
+    match key {
+        b"type" => Place::BlockType,
+        b"content" | b"parts" | b"output" | b"summary" => Place::Content,
+        b"cache_control" => Place::CacheControl,
+        b"file_data" if wire == Wire::Responses => Place::Reference(Media::Document),
+        b"source" | b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => Place::Source(Media::Unknown),
+        b"image_url" => Place::Source(Media::Image),
+        b"file" => Place::Source(Media::Document),
+        b"input_audio" | b"audio" | b"video_url" => Place::Source(Media::Timed),
+        b"file_id" => Place::FileId,
+        b"file_url" => Place::Reference(Media::Document),
+        // The answer of a tool may bring parts of its own.
+        b"functionResponse" | b"function_response" => Place::Block,
+        b"result" if wire == Wire::Responses => Place::ImageData,
+        _ => Place::Free,
+    }
+}
+
+fn source(media: Media, key: &[u8]) -> Place {
+    match key {
+        b"type" => Place::SourceType,
+        b"media_type" | b"mimeType" | b"mime_type" => Place::MediaType,
+        b"data" => Place::SourceData,
+        b"url" | b"file_data" => Place::Reference(media),
+        b"file_id" | b"fileUri" | b"file_uri" | b"id" => Place::FileId,
+        b"content" => Place::Content,
+        _ => Place::Free,
+    }
+}
+
+fn tool(wire: Wire, key: &[u8]) -> Place {
+    match key {
+        b"type" => Place::ToolType,
+        b"cache_control" => Place::CacheControl,
+        b"functionDeclarations" | b"function_declarations" if wire == Wire::Gemini => Place::Declarations,
+        _ => Place::None,
+    }
+}

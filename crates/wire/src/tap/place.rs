@@ -1,0 +1,433 @@
+//! The known paths of every wire's answers, as one table: where a member or an element lies.
+
+use crate::json::Want;
+
+/// A count in a usage object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    Input,
+    ToolInput,
+    CacheRead,
+    Written,
+    Written5m,
+    Written1h,
+    Output,
+    Thoughts,
+    Total,
+}
+
+/// A field of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Code,
+    Kind,
+    Message,
+    Param,
+    Reason,
+    RetryDelay,
+    QuotaId,
+    /// Words outside the error object, good where the object has none.
+    LooseMessage,
+    LooseKind,
+}
+
+/// A place in an answer. `None` is all that is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    None,
+    AnthropicRoot,
+    ChatRoot,
+    ResponsesRoot,
+    GeminiRoot,
+    /// An error body of any dialect.
+    ErrorRoot,
+
+    Type,
+    Id,
+    Model,
+    Status,
+    Finish,
+    Sequence,
+    /// Generated text.
+    Text,
+    /// Generated text, if it belongs to an event whose type says so.
+    DeltaText,
+    /// Generated data whose JSON is counted as text.
+    Data,
+    /// An object that is content by being there, or an array of such.
+    Solid,
+
+    AnthropicMessage,
+    AnthropicDelta,
+    AnthropicBlocks,
+    AnthropicBlock,
+
+    Choices,
+    Choice,
+    ChoiceIndex,
+    ChoiceFinish,
+    ChatMessage,
+    ChatCalls,
+    ChatCall,
+    ChatFunction,
+    ContentParts,
+
+    Response,
+    Incomplete,
+    Items,
+    Item,
+
+    GeminiCandidates,
+    GeminiCandidate,
+    GeminiContent,
+    GeminiParts,
+    GeminiPart,
+    GeminiCall,
+    GeminiCode,
+    PromptFeedback,
+    BlockReason,
+
+    AnthropicUsage,
+    OpenAiUsage,
+    GeminiUsage,
+    CacheCreation,
+    InputDetails,
+    OutputDetails,
+    /// The counts of rerank answers.
+    RerankMeta,
+    Counted(Count),
+
+    Error,
+    /// An array of errors.
+    Errors,
+    Fault(Fault),
+    Details,
+    Detail,
+    Violations,
+    Violation,
+    /// A bare `detail`: text, or an array of complaints.
+    LooseDetail,
+    Complaint,
+}
+
+impl Place {
+    pub(super) fn child(self, key: &[u8]) -> Self {
+        match self {
+            Self::AnthropicRoot => anthropic_root(key),
+            Self::AnthropicMessage => anthropic_message(key),
+            Self::AnthropicDelta => anthropic_delta(key),
+            Self::AnthropicBlock => anthropic_block(key),
+            Self::ChatRoot => chat_root(key),
+            Self::Choice => choice(key),
+            Self::ChatMessage => chat_message(key),
+            Self::ChatCall => chat_call(key),
+            Self::ChatFunction => chat_function(key),
+            Self::ContentParts => content_part(key),
+            Self::ResponsesRoot => responses_root(key),
+            Self::Response => response(key),
+            Self::Incomplete if key == b"reason" => Self::Finish,
+            Self::Item => item(key),
+            Self::GeminiRoot => gemini_root(key),
+            Self::GeminiCandidate => gemini_candidate(key),
+            Self::GeminiContent if key == b"parts" => Self::GeminiParts,
+            Self::GeminiPart => gemini_part(key),
+            Self::GeminiCall if key == b"args" => Self::Data,
+            Self::GeminiCode if matches!(key, b"code" | b"output") => Self::Text,
+            Self::PromptFeedback if key == b"blockReason" => Self::BlockReason,
+            Self::AnthropicUsage => anthropic_usage(key),
+            Self::OpenAiUsage => openai_usage(key),
+            Self::GeminiUsage => gemini_usage(key),
+            Self::CacheCreation | Self::InputDetails | Self::OutputDetails => usage_details(self, key),
+            Self::RerankMeta if key == b"tokens" => Self::OpenAiUsage,
+            Self::ErrorRoot => error_root(key),
+            Self::Error => error(key),
+            Self::Detail => detail(key),
+            Self::Violation if key == b"quotaId" => Self::Fault(Fault::QuotaId),
+            Self::Complaint if matches!(key, b"msg" | b"message") => Self::Fault(Fault::LooseMessage),
+            _ => Self::None,
+        }
+    }
+
+    pub(super) const fn item(self) -> Self {
+        match self {
+            // An answer may be an array of documents (Gemini), and an error within one.
+            Self::GeminiRoot | Self::ErrorRoot | Self::Solid | Self::ContentParts => self,
+            Self::AnthropicBlocks => Self::AnthropicBlock,
+            Self::Choices => Self::Choice,
+            Self::ChatCalls => Self::ChatCall,
+            Self::Items => Self::Item,
+            Self::GeminiCandidates => Self::GeminiCandidate,
+            Self::GeminiParts => Self::GeminiPart,
+            Self::Errors => Self::Error,
+            Self::Details => Self::Detail,
+            Self::Violations => Self::Violation,
+            Self::LooseDetail => Self::Complaint,
+            _ => Self::None,
+        }
+    }
+
+    pub(super) const fn want(self) -> Want {
+        match self {
+            Self::Text | Self::DeltaText | Self::ContentParts | Self::Solid => Want::Count,
+            Self::Type
+            | Self::Id
+            | Self::Model
+            | Self::Status
+            | Self::Finish
+            | Self::ChoiceFinish
+            | Self::BlockReason
+            | Self::Error
+            | Self::LooseDetail
+            | Self::Fault(_) => Want::Keep,
+            _ => Want::Skip,
+        }
+    }
+}
+
+fn anthropic_root(key: &[u8]) -> Place {
+    match key {
+        b"type" => Place::Type,
+        b"message" => Place::AnthropicMessage,
+        b"delta" => Place::AnthropicDelta,
+        b"content_block" => Place::AnthropicBlock,
+        b"usage" => Place::AnthropicUsage,
+        b"error" => Place::Error,
+        // A whole message has these at its root.
+        b"content" => Place::AnthropicBlocks,
+        b"id" => Place::Id,
+        b"model" => Place::Model,
+        b"stop_reason" => Place::Finish,
+        _ => Place::None,
+    }
+}
+
+fn anthropic_message(key: &[u8]) -> Place {
+    match key {
+        b"id" => Place::Id,
+        b"model" => Place::Model,
+        b"stop_reason" => Place::Finish,
+        b"usage" => Place::AnthropicUsage,
+        _ => Place::None,
+    }
+}
+
+fn anthropic_delta(key: &[u8]) -> Place {
+    match key {
+        b"text" | b"thinking" | b"partial_json" | b"content" => Place::Text,
+        b"stop_reason" => Place::Finish,
+        _ => Place::None,
+    }
+}
+
+fn anthropic_block(key: &[u8]) -> Place {
+    match key {
+        b"text" | b"thinking" => Place::Text,
+        b"input" => Place::Data,
+        _ => Place::None,
+    }
+}
+
+fn chat_root(key: &[u8]) -> Place {
+    match key {
+        b"choices" => Place::Choices,
+        b"id" => Place::Id,
+        b"model" => Place::Model,
+        b"usage" => Place::OpenAiUsage,
+        b"error" => Place::Error,
+        // Embeddings and images; rerank and moderations; transcripts.
+        b"data" | b"results" => Place::Solid,
+        b"text" => Place::Text,
+        b"meta" => Place::RerankMeta,
+        _ => Place::None,
+    }
+}
+
+fn choice(key: &[u8]) -> Place {
+    match key {
+        b"delta" | b"message" => Place::ChatMessage,
+        b"index" => Place::ChoiceIndex,
+        b"finish_reason" => Place::ChoiceFinish,
+        b"text" => Place::Text,
+        _ => Place::None,
+    }
+}
+
+fn chat_message(key: &[u8]) -> Place {
+    match key {
+        b"content" => Place::ContentParts,
+        b"reasoning_content" | b"reasoning" | b"refusal" => Place::Text,
+        b"tool_calls" => Place::ChatCalls,
+        b"function_call" => Place::ChatFunction,
+        b"audio" | b"images" | b"reasoning_details" => Place::Solid,
+        _ => Place::None,
+    }
+}
+
+fn chat_call(key: &[u8]) -> Place {
+    match key {
+        b"function" | b"custom" => Place::ChatFunction,
+        _ => Place::None,
+    }
+}
+
+fn chat_function(key: &[u8]) -> Place {
+    match key {
+        b"name" | b"arguments" | b"input" => Place::Text,
+        _ => Place::None,
+    }
+}
+
+fn content_part(key: &[u8]) -> Place {
+    match key {
+        b"text" | b"refusal" => Place::Text,
+        _ => Place::None,
+    }
+}
+
+fn responses_root(key: &[u8]) -> Place {
+    match key {
+        b"type" => Place::Type,
+        b"response" => Place::Response,
+        b"delta" => Place::DeltaText,
+        b"sequence_number" => Place::Sequence,
+        // An error event has its facts at the root.
+        b"code" => Place::Fault(Fault::Code),
+        b"message" => Place::Fault(Fault::LooseMessage),
+        b"param" => Place::Fault(Fault::Param),
+        // A whole response has these there.
+        b"output" => Place::Items,
+        _ => response(key),
+    }
+}
+
+fn response(key: &[u8]) -> Place {
+    match key {
+        b"id" => Place::Id,
+        b"model" => Place::Model,
+        b"status" => Place::Status,
+        b"usage" => Place::OpenAiUsage,
+        b"error" => Place::Error,
+        b"incomplete_details" => Place::Incomplete,
+        _ => Place::None,
+    }
+}
+
+fn item(key: &[u8]) -> Place {
+    match key {
+        b"content" | b"summary" => Place::ContentParts,
+        b"arguments" | b"input" => Place::Text,
+        _ => Place::None,
+    }
+}
+
+fn gemini_root(key: &[u8]) -> Place {
+    match key {
+        b"candidates" => Place::GeminiCandidates,
+        b"usageMetadata" => Place::GeminiUsage,
+        b"modelVersion" => Place::Model,
+        b"responseId" => Place::Id,
+        b"promptFeedback" => Place::PromptFeedback,
+        b"error" => Place::Error,
+        _ => Place::None,
+    }
+}
+
+fn gemini_candidate(key: &[u8]) -> Place {
+    match key {
+        b"content" => Place::GeminiContent,
+        b"finishReason" => Place::ChoiceFinish,
+        b"index" => Place::ChoiceIndex,
+        _ => Place::None,
+    }
+}
+
+fn gemini_part(key: &[u8]) -> Place {
+    match key {
+        b"text" => Place::Text,
+        b"functionCall" => Place::GeminiCall,
+        b"executableCode" | b"codeExecutionResult" => Place::GeminiCode,
+        b"inlineData" | b"fileData" => Place::Solid,
+        _ => Place::None,
+    }
+}
+
+fn anthropic_usage(key: &[u8]) -> Place {
+    match key {
+        b"input_tokens" => Place::Counted(Count::Input),
+        b"cache_read_input_tokens" => Place::Counted(Count::CacheRead),
+        b"cache_creation_input_tokens" => Place::Counted(Count::Written),
+        b"cache_creation" => Place::CacheCreation,
+        b"output_tokens" => Place::Counted(Count::Output),
+        b"output_tokens_details" => Place::OutputDetails,
+        _ => Place::None,
+    }
+}
+
+/// Chat and Responses have different words for the same counts, and neither has a word of the other's with another meaning.
+fn openai_usage(key: &[u8]) -> Place {
+    match key {
+        b"prompt_tokens" | b"input_tokens" => Place::Counted(Count::Input),
+        b"completion_tokens" | b"output_tokens" => Place::Counted(Count::Output),
+        b"total_tokens" => Place::Counted(Count::Total),
+        b"prompt_tokens_details" | b"input_tokens_details" => Place::InputDetails,
+        b"completion_tokens_details" | b"output_tokens_details" => Place::OutputDetails,
+        _ => Place::None,
+    }
+}
+
+fn gemini_usage(key: &[u8]) -> Place {
+    match key {
+        b"promptTokenCount" => Place::Counted(Count::Input),
+        b"toolUsePromptTokenCount" => Place::Counted(Count::ToolInput),
+        b"cachedContentTokenCount" => Place::Counted(Count::CacheRead),
+        b"candidatesTokenCount" => Place::Counted(Count::Output),
+        b"thoughtsTokenCount" => Place::Counted(Count::Thoughts),
+        b"totalTokenCount" => Place::Counted(Count::Total),
+        _ => Place::None,
+    }
+}
+
+fn usage_details(of: Place, key: &[u8]) -> Place {
+    match (of, key) {
+        (Place::CacheCreation, b"ephemeral_5m_input_tokens") => Place::Counted(Count::Written5m),
+        (Place::CacheCreation, b"ephemeral_1h_input_tokens") => Place::Counted(Count::Written1h),
+        (Place::InputDetails, b"cached_tokens") => Place::Counted(Count::CacheRead),
+        (Place::InputDetails, b"cache_write_tokens") => Place::Counted(Count::Written),
+        (Place::OutputDetails, b"reasoning_tokens" | b"thinking_tokens") => Place::Counted(Count::Thoughts),
+        _ => Place::None,
+    }
+}
+
+fn error_root(key: &[u8]) -> Place {
+    match key {
+        b"error" => Place::Error,
+        b"errors" => Place::Errors,
+        b"detail" => Place::LooseDetail,
+        b"message" | b"Message" => Place::Fault(Fault::LooseMessage),
+        b"type" | b"__type" => Place::Fault(Fault::LooseKind),
+        b"code" => Place::Fault(Fault::Code),
+        // A Responses error event that arrives as a whole body.
+        b"response" => Place::ErrorRoot,
+        _ => Place::None,
+    }
+}
+
+fn error(key: &[u8]) -> Place {
+    match key {
+        b"code" => Place::Fault(Fault::Code),
+        b"type" | b"status" => Place::Fault(Fault::Kind),
+        b"message" => Place::Fault(Fault::Message),
+        b"param" => Place::Fault(Fault::Param),
+        b"details" => Place::Details,
+        _ => Place::None,
+    }
+}
+
+fn detail(key: &[u8]) -> Place {
+    match key {
+        b"reason" => Place::Fault(Fault::Reason),
+        b"retryDelay" => Place::Fault(Fault::RetryDelay),
+        b"violations" => Place::Violations,
+        _ => Place::None,
+    }
+}
