@@ -1,0 +1,72 @@
+//! Secrets in a document: literals, `${ENV}` and `file:PATH`.
+
+use super::{
+    read::Reader,
+    tree::{Node, Value},
+};
+use domain::secret::Secret;
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+/// Longest secret that a file may hold.
+const SECRET_MAX: u64 = 64 * 1024;
+
+/// Where secrets that a document only refers to come from.
+pub struct Sources<'s> {
+    /// Looks a variable of the environment up.
+    pub env: &'s dyn Fn(&str) -> Option<String>,
+    /// The folder that relative paths start from: that of the document.
+    pub folder: PathBuf,
+}
+
+impl Sources<'_> {
+    fn resolve(&self, text: &str) -> Result<Secret, String> {
+        if let Some(variable) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+            let value = (self.env)(variable).ok_or_else(|| format!("the environment has no {variable}"))?;
+            return checked(&value).map_err(|message| format!("{variable} {message}"));
+        }
+        if let Some(path) = text.strip_prefix("file:") {
+            let value = read_file(&self.folder.join(path)).map_err(|error| format!("cannot read {path}: {error}"))?;
+            return checked(&value).map_err(|message| format!("{path} {message}"));
+        }
+        checked(text)
+    }
+}
+
+/// A secret on one line, line ends and blanks around it taken off.
+fn checked(text: &str) -> Result<Secret, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("must be one line without control characters".to_owned());
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(SECRET_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > SECRET_MAX {
+        return Err(io::Error::other("the file is too large for a secret"));
+    }
+    Ok(text)
+}
+
+/// Reads a secret; messages never repeat its text.
+pub(super) fn secret(reader: &mut Reader<'_>, node: &Node) -> Option<Secret> {
+    let Value::Text(text) = &node.value else {
+        reader.problem(node.line, "expected text (put it in quotes)");
+        return None;
+    };
+    match reader.sources.resolve(text) {
+        Ok(secret) => Some(secret),
+        Err(message) => {
+            reader.problem(node.line, message);
+            None
+        }
+    }
+}
