@@ -174,6 +174,3 @@ fn replace(at: &Range<usize>, with: &[u8], name: &'static str) -> Edit {
 fn quoted(text: &str) -> Vec<u8> {
     serde_json::Value::from(text).to_string().into_bytes()
 }
-
-#[cfg(test)]
-mod tests;

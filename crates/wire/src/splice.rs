@@ -41,6 +41,3 @@ pub fn splice(body: &Bytes, mut edits: Vec<Edit>) -> Vec<Bytes> {
     }
     rope
 }
-
-#[cfg(test)]
-mod tests;

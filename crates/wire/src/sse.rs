@@ -7,6 +7,3 @@ mod lines;
 pub use array::ArrayFramer;
 pub use filter::{HELD_MAX, UsageFilter};
 pub(crate) use lines::{Fields, Lines};
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! Hides the usage chunk that we asked an upstream for and the caller did not.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::{
     Wire,
@@ -37,9 +37,14 @@ impl UsageFilter {
 
     /// Passes `bytes` on to `out`, less the usage chunk.
     pub fn push(&mut self, mut bytes: Bytes, out: &mut Vec<Bytes>) {
-        if std::mem::take(&mut self.drop_lf) && bytes.first() == Some(&b'\n') {
+        let dropping = std::mem::take(&mut self.drop_lf);
+        if !self.tap.mid_frame() && self.tap.after_cr() && bytes.first() == Some(&b'\n') {
+            // It ends the frame before, and shares that one's fate.
             self.tap.next(&bytes[..1]);
-            bytes.advance(1);
+            let line_end = bytes.split_to(1);
+            if !dropping {
+                out.push(line_end);
+            }
         }
         // Frames that pass leave together, in as few pieces as they came in.
         let (mut pass_from, mut frame_from) = (0, 0);
@@ -60,7 +65,7 @@ impl UsageFilter {
         }
         let rest = bytes.len() - frame_from;
         if self.passing || self.held_len + rest > HELD_MAX {
-            self.passing = rest > 0 || self.passing;
+            self.passing = true;
             self.release(out);
             frame_from = bytes.len();
         }
