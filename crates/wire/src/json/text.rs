@@ -4,26 +4,34 @@ use std::borrow::Cow;
 
 const ONES: u64 = u64::MAX / 0xff;
 const HIGH: u64 = ONES * 0x80;
-/// Bytes looked at together; a width that compiles to vector code.
+/// Bytes looked at together in a long text; a width that compiles to vector code.
 const BLOCK: usize = 32;
+/// Bytes after which a text counts as long: most keys and values end before.
+const SHORT: usize = 24;
 
 /// How many bytes at the start of `bytes` are neither quote, backslash nor control character.
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(block) = bytes.get(at..at + BLOCK) {
-        if block.iter().fold(false, |found, &byte| found | is_special(byte)) {
-            break;
-        }
-        at += BLOCK;
-    }
+    let mut block_from = SHORT;
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let found = specials(u64::from_le_bytes(*word));
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
+        if at == block_from {
+            at += plain_blocks(&bytes[at..]);
+            block_from = usize::MAX;
+        }
     }
     at + bytes[at..].iter().position(|&byte| is_special(byte)).unwrap_or(bytes.len() - at)
+}
+
+/// Length of the blocks at the start of `bytes` that have no special byte.
+fn plain_blocks(bytes: &[u8]) -> usize {
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    let plain = |block: &&[u8; BLOCK]| !block.iter().fold(false, |found, &byte| found | is_special(byte));
+    blocks.iter().take_while(plain).count() * BLOCK
 }
 
 const fn is_special(byte: u8) -> bool {

@@ -73,7 +73,10 @@ struct Level<P> {
 #[derive(Debug)]
 pub(crate) struct Walker<S: Sink> {
     state: State,
-    levels: [Level<S::Place>; LEVELS],
+    /// The level under way, good from depth 1 on.
+    top: Level<S::Place>,
+    /// The levels around it.
+    around: [Level<S::Place>; LEVELS],
     depth: usize,
     /// Levels below the last known one.
     skipped: u64,
@@ -98,9 +101,11 @@ pub(crate) struct Walker<S: Sink> {
 
 impl<S: Sink> Walker<S> {
     pub(crate) fn new() -> Self {
+        let level = Level { place: S::NOWHERE, object: false, from: 0 };
         Self {
             state: State::Between,
-            levels: [Level { place: S::NOWHERE, object: false, from: 0 }; LEVELS],
+            top: level,
+            around: [level; LEVELS],
             depth: 0,
             skipped: 0,
             passed: 0,
@@ -154,9 +159,17 @@ impl<S: Sink> Walker<S> {
             match byte {
                 b' ' | b'\n' | b'\r' | b'\t' | b':' => {}
                 b',' => self.named = None,
-                b'"' => {
+                b'"' if self.depth > 0 => {
+                    at += 1;
+                    let end = at + plain_run(&bytes[at..]);
+                    if bytes.get(end) == Some(&b'"') {
+                        // The usual string is all here, and nothing in it needs a second look.
+                        self.plain_text(&bytes[at..end], sink);
+                        at = end + 1;
+                        continue;
+                    }
                     self.begin_text(sink);
-                    return at + 1;
+                    return at;
                 }
                 b'{' | b'[' => self.open(byte == b'[', self.passed + at as u64, sink),
                 b'}' | b']' => self.close(byte == b'}', self.passed + at as u64, sink),
@@ -164,11 +177,14 @@ impl<S: Sink> Walker<S> {
                     self.place = Some(self.take_place(sink));
                     (self.number, self.fraction, self.odd) = (0, false, byte == b'-');
                     self.state = State::Number;
-                    return at;
+                    at = self.digits(bytes, at, sink);
+                    continue;
                 }
                 b't' | b'f' | b'n' if self.depth > 0 => {
                     self.take_place(sink);
                     self.state = State::Word;
+                    at = self.word(bytes, at);
+                    continue;
                 }
                 _ => self.state = State::Broken,
             }
@@ -181,11 +197,12 @@ impl<S: Sink> Walker<S> {
     }
 
     /// The place of the value that begins here. A member's name is good for one value.
+    #[inline]
     fn take_place(&mut self, sink: &S) -> S::Place {
-        match self.depth.checked_sub(1).map(|last| self.levels[last]) {
-            None => sink.root(),
-            Some(level) if level.object => self.named.take().unwrap_or(S::NOWHERE),
-            Some(level) => sink.item(level.place),
+        match (self.depth, self.top.object) {
+            (0, _) => sink.root(),
+            (_, true) => self.named.take().unwrap_or(S::NOWHERE),
+            (_, false) => sink.item(self.top.place),
         }
     }
 
@@ -196,34 +213,49 @@ impl<S: Sink> Walker<S> {
             self.state = State::Skip;
             return;
         }
-        self.levels[self.depth] = Level { place, object: !array, from };
+        self.around[self.depth] = self.top;
+        self.top = Level { place, object: !array, from };
         self.depth += 1;
         sink.open(place, array);
     }
 
     fn close(&mut self, object: bool, at: u64, sink: &mut S) {
-        let level = self.depth.checked_sub(1).map(|last| self.levels[last]);
-        let Some(level) = level.filter(|level| level.object == object) else {
+        if self.depth == 0 || self.top.object != object {
             self.state = State::Broken;
             return;
-        };
+        }
+        sink.close(self.top.place, at + 1 - self.top.from);
         self.depth -= 1;
+        self.top = self.around[self.depth];
         self.named = None;
-        sink.close(level.place, at + 1 - level.from);
         if self.depth == 0 {
             self.state = State::Done;
+        }
+    }
+
+    /// Takes a string that came whole and has no escapes.
+    #[inline]
+    fn plain_text(&mut self, text: &[u8], sink: &mut S) {
+        if self.top.object && self.named.is_none() {
+            self.named = Some(sink.child(self.top.place, text));
+            return;
+        }
+        let place = self.take_place(sink);
+        if place == S::NOWHERE {
+            return;
+        }
+        match sink.want(place) {
+            Want::Skip => {}
+            Want::Count => sink.counted(place, text.len() as u64),
+            Want::Keep => sink.kept(place, &text[..text.len().min(KEPT_MAX)], text.len() > KEPT_MAX),
         }
     }
 
     fn begin_text(&mut self, sink: &S) {
         self.held.clear();
         (self.cut, self.escaped, self.count) = (false, false, 0);
-        let Some(last) = self.depth.checked_sub(1) else {
-            self.state = State::Broken;
-            return;
-        };
         self.state = State::Text;
-        if self.levels[last].object && self.named.is_none() {
+        if self.top.object && self.named.is_none() {
             (self.place, self.want) = (None, Want::Keep);
             return;
         }
@@ -319,7 +351,7 @@ impl<S: Sink> Walker<S> {
         };
         match self.place {
             Some(place) => sink.kept(place, text, self.cut),
-            None => self.named = Some(sink.child(self.levels[self.depth - 1].place, text)),
+            None => self.named = Some(sink.child(self.top.place, text)),
         }
     }
 
@@ -332,6 +364,7 @@ impl<S: Sink> Walker<S> {
                 b'e' | b'E' => self.odd = true,
                 b'-' | b'+' => {}
                 _ => {
+                    // The byte is not the number's: it is read again, between tokens.
                     self.state = State::Between;
                     if let Some(place) = self.place.filter(|place| *place != S::NOWHERE) {
                         sink.number(place, if self.odd { 0 } else { self.number });

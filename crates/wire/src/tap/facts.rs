@@ -1,10 +1,6 @@
 //! Takes what a walker finds in an answer: the state of one event, and what it adds up to.
 
-use super::{
-    Seen,
-    counts::Counts,
-    place::{Fault, Place},
-};
+use super::{Seen, counts::Counts, place::Place};
 use crate::{
     Wire,
     error::ErrorFacts,
@@ -186,29 +182,30 @@ impl Facts {
         *slot = Some(String::from_utf8_lossy(text).into_owned());
     }
 
-    fn fault(&mut self, which: Fault, text: &[u8]) {
+    /// Takes a field of an error; no other place.
+    fn fault(&mut self, place: Place, text: &[u8]) {
         let fault = self.event.fault.get_or_insert_default();
-        match which {
-            Fault::Code => {
+        match place {
+            Place::FaultCode => {
                 if let Some(status) = std::str::from_utf8(text).ok().and_then(|code| code.parse().ok()) {
                     fault.http = http_status(status);
                 }
                 Self::keep(&mut fault.code, text);
             }
-            Fault::Kind => Self::keep(&mut fault.kind, text),
-            Fault::Message => Self::keep(&mut fault.message, text),
-            Fault::Param => Self::keep(&mut fault.param, text),
-            Fault::Reason => Self::keep(&mut fault.reason, text),
-            Fault::RetryDelay => fault.retry_delay_ms = std::str::from_utf8(text).ok().and_then(duration_ms),
-            Fault::QuotaId => {
+            Place::FaultKind => Self::keep(&mut fault.kind, text),
+            Place::FaultMessage => Self::keep(&mut fault.message, text),
+            Place::FaultParam => Self::keep(&mut fault.param, text),
+            Place::FaultReason => Self::keep(&mut fault.reason, text),
+            Place::FaultRetryDelay => fault.retry_delay_ms = std::str::from_utf8(text).ok().and_then(duration_ms),
+            Place::FaultQuotaId => {
                 let daily = memchr::memmem::find(text, b"PerDay").is_some();
                 if daily || fault.quota_id.is_none() {
                     Self::keep(&mut fault.quota_id, text);
                 }
             }
-            Fault::LooseMessage if fault.message.is_none() => Self::keep(&mut fault.message, text),
-            Fault::LooseKind if fault.kind.is_none() && text != b"error" => Self::keep(&mut fault.kind, text),
-            Fault::LooseMessage | Fault::LooseKind => {}
+            Place::LooseMessage if fault.message.is_none() => Self::keep(&mut fault.message, text),
+            Place::LooseKind if fault.kind.is_none() && text != b"error" => Self::keep(&mut fault.kind, text),
+            _ => {}
         }
     }
 }
@@ -317,21 +314,25 @@ impl Sink for Facts {
             }
             Place::Error => {
                 self.event.has_error = true;
-                self.fault(Fault::Message, text);
+                self.fault(Place::FaultMessage, text);
             }
-            Place::LooseDetail => self.fault(Fault::LooseMessage, text),
-            Place::Fault(which) => self.fault(which, text),
-            _ => {}
+            Place::LooseDetail => self.fault(Place::LooseMessage, text),
+            // Words for "not yet".
+            Place::ChoiceFinish | Place::BlockReason => {}
+            _ => self.fault(place, text),
         }
     }
 
     fn number(&mut self, place: Place, value: u64) {
         match place {
-            Place::Counted(which) => self.event.usage.set(which, value),
             Place::ChoiceIndex => self.choice = value,
             Place::Sequence => self.seen.sequence = Some(value),
-            Place::Fault(Fault::Code) => self.event.fault.get_or_insert_default().http = http_status(value),
-            _ => {}
+            Place::FaultCode => self.event.fault.get_or_insert_default().http = http_status(value),
+            _ => {
+                if let Some(count) = place.count() {
+                    self.event.usage.set(count, value);
+                }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::json::Want;
 
 /// A count in a usage object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Count {
+pub(super) enum Count {
     Input,
     ToolInput,
     CacheRead,
@@ -16,22 +16,9 @@ pub(crate) enum Count {
     Total,
 }
 
-/// A field of an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Code,
-    Kind,
-    Message,
-    Param,
-    Reason,
-    RetryDelay,
-    QuotaId,
-    /// Words outside the error object, good where the object has none.
-    LooseMessage,
-    LooseKind,
-}
-
 /// A place in an answer. `None` is all that is not read.
+///
+/// Flat, so that it is one byte and moves as one: the walker stores and loads one per token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     None,
@@ -95,12 +82,29 @@ pub(crate) enum Place {
     OutputDetails,
     /// The counts of rerank answers.
     RerankMeta,
-    Counted(Count),
+    CountInput,
+    CountToolInput,
+    CountCacheRead,
+    CountWritten,
+    CountWritten5m,
+    CountWritten1h,
+    CountOutput,
+    CountThoughts,
+    CountTotal,
 
     Error,
     /// An array of errors.
     Errors,
-    Fault(Fault),
+    FaultCode,
+    FaultKind,
+    FaultMessage,
+    FaultParam,
+    FaultReason,
+    FaultRetryDelay,
+    FaultQuotaId,
+    /// Words outside the error object, good where the object has none.
+    LooseMessage,
+    LooseKind,
     Details,
     Detail,
     Violations,
@@ -142,8 +146,8 @@ impl Place {
             Self::ErrorRoot => error_root(key),
             Self::Error => error(key),
             Self::Detail => detail(key),
-            Self::Violation if key == b"quotaId" => Self::Fault(Fault::QuotaId),
-            Self::Complaint if matches!(key, b"msg" | b"message") => Self::Fault(Fault::LooseMessage),
+            Self::Violation if key == b"quotaId" => Self::FaultQuotaId,
+            Self::Complaint if matches!(key, b"msg" | b"message") => Self::LooseMessage,
             _ => Self::None,
         }
     }
@@ -166,6 +170,22 @@ impl Place {
         }
     }
 
+    /// Which count it is.
+    pub(super) const fn count(self) -> Option<Count> {
+        Some(match self {
+            Self::CountInput => Count::Input,
+            Self::CountToolInput => Count::ToolInput,
+            Self::CountCacheRead => Count::CacheRead,
+            Self::CountWritten => Count::Written,
+            Self::CountWritten5m => Count::Written5m,
+            Self::CountWritten1h => Count::Written1h,
+            Self::CountOutput => Count::Output,
+            Self::CountThoughts => Count::Thoughts,
+            Self::CountTotal => Count::Total,
+            _ => return None,
+        })
+    }
+
     pub(super) const fn want(self) -> Want {
         match self {
             Self::Text | Self::DeltaText | Self::ContentParts | Self::Solid => Want::Count,
@@ -178,7 +198,15 @@ impl Place {
             | Self::BlockReason
             | Self::Error
             | Self::LooseDetail
-            | Self::Fault(_) => Want::Keep,
+            | Self::FaultCode
+            | Self::FaultKind
+            | Self::FaultMessage
+            | Self::FaultParam
+            | Self::FaultReason
+            | Self::FaultRetryDelay
+            | Self::FaultQuotaId
+            | Self::LooseMessage
+            | Self::LooseKind => Want::Keep,
             _ => Want::Skip,
         }
     }
@@ -291,9 +319,9 @@ fn responses_root(key: &[u8]) -> Place {
         b"delta" => Place::DeltaText,
         b"sequence_number" => Place::Sequence,
         // An error event has its facts at the root.
-        b"code" => Place::Fault(Fault::Code),
-        b"message" => Place::Fault(Fault::LooseMessage),
-        b"param" => Place::Fault(Fault::Param),
+        b"code" => Place::FaultCode,
+        b"message" => Place::LooseMessage,
+        b"param" => Place::FaultParam,
         // A whole response has these there.
         b"output" => Place::Items,
         _ => response(key),
@@ -353,11 +381,11 @@ fn gemini_part(key: &[u8]) -> Place {
 
 fn anthropic_usage(key: &[u8]) -> Place {
     match key {
-        b"input_tokens" => Place::Counted(Count::Input),
-        b"cache_read_input_tokens" => Place::Counted(Count::CacheRead),
-        b"cache_creation_input_tokens" => Place::Counted(Count::Written),
+        b"input_tokens" => Place::CountInput,
+        b"cache_read_input_tokens" => Place::CountCacheRead,
+        b"cache_creation_input_tokens" => Place::CountWritten,
         b"cache_creation" => Place::CacheCreation,
-        b"output_tokens" => Place::Counted(Count::Output),
+        b"output_tokens" => Place::CountOutput,
         b"output_tokens_details" => Place::OutputDetails,
         _ => Place::None,
     }
@@ -366,9 +394,9 @@ fn anthropic_usage(key: &[u8]) -> Place {
 /// Chat and Responses have different words for the same counts, and neither has a word of the other's with another meaning.
 fn openai_usage(key: &[u8]) -> Place {
     match key {
-        b"prompt_tokens" | b"input_tokens" => Place::Counted(Count::Input),
-        b"completion_tokens" | b"output_tokens" => Place::Counted(Count::Output),
-        b"total_tokens" => Place::Counted(Count::Total),
+        b"prompt_tokens" | b"input_tokens" => Place::CountInput,
+        b"completion_tokens" | b"output_tokens" => Place::CountOutput,
+        b"total_tokens" => Place::CountTotal,
         b"prompt_tokens_details" | b"input_tokens_details" => Place::InputDetails,
         b"completion_tokens_details" | b"output_tokens_details" => Place::OutputDetails,
         _ => Place::None,
@@ -377,23 +405,23 @@ fn openai_usage(key: &[u8]) -> Place {
 
 fn gemini_usage(key: &[u8]) -> Place {
     match key {
-        b"promptTokenCount" => Place::Counted(Count::Input),
-        b"toolUsePromptTokenCount" => Place::Counted(Count::ToolInput),
-        b"cachedContentTokenCount" => Place::Counted(Count::CacheRead),
-        b"candidatesTokenCount" => Place::Counted(Count::Output),
-        b"thoughtsTokenCount" => Place::Counted(Count::Thoughts),
-        b"totalTokenCount" => Place::Counted(Count::Total),
+        b"promptTokenCount" => Place::CountInput,
+        b"toolUsePromptTokenCount" => Place::CountToolInput,
+        b"cachedContentTokenCount" => Place::CountCacheRead,
+        b"candidatesTokenCount" => Place::CountOutput,
+        b"thoughtsTokenCount" => Place::CountThoughts,
+        b"totalTokenCount" => Place::CountTotal,
         _ => Place::None,
     }
 }
 
 fn usage_details(of: Place, key: &[u8]) -> Place {
     match (of, key) {
-        (Place::CacheCreation, b"ephemeral_5m_input_tokens") => Place::Counted(Count::Written5m),
-        (Place::CacheCreation, b"ephemeral_1h_input_tokens") => Place::Counted(Count::Written1h),
-        (Place::InputDetails, b"cached_tokens") => Place::Counted(Count::CacheRead),
-        (Place::InputDetails, b"cache_write_tokens") => Place::Counted(Count::Written),
-        (Place::OutputDetails, b"reasoning_tokens" | b"thinking_tokens") => Place::Counted(Count::Thoughts),
+        (Place::CacheCreation, b"ephemeral_5m_input_tokens") => Place::CountWritten5m,
+        (Place::CacheCreation, b"ephemeral_1h_input_tokens") => Place::CountWritten1h,
+        (Place::InputDetails, b"cached_tokens") => Place::CountCacheRead,
+        (Place::InputDetails, b"cache_write_tokens") => Place::CountWritten,
+        (Place::OutputDetails, b"reasoning_tokens" | b"thinking_tokens") => Place::CountThoughts,
         _ => Place::None,
     }
 }
@@ -403,9 +431,9 @@ fn error_root(key: &[u8]) -> Place {
         b"error" => Place::Error,
         b"errors" => Place::Errors,
         b"detail" => Place::LooseDetail,
-        b"message" | b"Message" => Place::Fault(Fault::LooseMessage),
-        b"type" | b"__type" => Place::Fault(Fault::LooseKind),
-        b"code" => Place::Fault(Fault::Code),
+        b"message" | b"Message" => Place::LooseMessage,
+        b"type" | b"__type" => Place::LooseKind,
+        b"code" => Place::FaultCode,
         // A Responses error event that arrives as a whole body.
         b"response" => Place::ErrorRoot,
         _ => Place::None,
@@ -414,10 +442,10 @@ fn error_root(key: &[u8]) -> Place {
 
 fn error(key: &[u8]) -> Place {
     match key {
-        b"code" => Place::Fault(Fault::Code),
-        b"type" | b"status" => Place::Fault(Fault::Kind),
-        b"message" => Place::Fault(Fault::Message),
-        b"param" => Place::Fault(Fault::Param),
+        b"code" => Place::FaultCode,
+        b"type" | b"status" => Place::FaultKind,
+        b"message" => Place::FaultMessage,
+        b"param" => Place::FaultParam,
         b"details" => Place::Details,
         _ => Place::None,
     }
@@ -425,8 +453,8 @@ fn error(key: &[u8]) -> Place {
 
 fn detail(key: &[u8]) -> Place {
     match key {
-        b"reason" => Place::Fault(Fault::Reason),
-        b"retryDelay" => Place::Fault(Fault::RetryDelay),
+        b"reason" => Place::FaultReason,
+        b"retryDelay" => Place::FaultRetryDelay,
         b"violations" => Place::Violations,
         _ => Place::None,
     }
