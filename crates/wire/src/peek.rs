@@ -115,11 +115,16 @@ pub enum Bare {
 /// Marks without a TTL that are remembered. The vendor takes four.
 pub const BARE_MAX: usize = 64;
 
+/// Repetitions of the model that are remembered. The vendor takes a batch of 100.
+pub const ECHOES_MAX: usize = 256;
+
 /// What a body says, as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peek {
     /// The model; none on Gemini, where it is in the path.
     pub model: Option<Field<String>>,
+    /// Where a body says the path's model again (Gemini embeddings and counting), at most [`ECHOES_MAX`].
+    pub model_echoes: Vec<Field<String>>,
     /// Whether a stream is asked for.
     pub stream: Option<Field<bool>>,
     /// `stream_options` (chat).

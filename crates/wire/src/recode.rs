@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{
     Wire,
     json::{Reader, Token},
-    peek::{Bare, MaxField, Peek, Slot},
+    peek::{Bare, Field, MaxField, Peek, Slot},
     splice::Edit,
 };
 
@@ -13,6 +13,14 @@ use crate::{
 pub fn set_model(peek: &Peek, name: &str) -> Option<Edit> {
     let model = peek.model.as_ref().filter(|model| model.value != name)?;
     Some(Edit { at: model.span.clone(), with: quoted(name), name: "model" })
+}
+
+/// Puts `name` wherever a Gemini body repeats the path's model, which the vendor wants to be the same.
+pub fn set_model_echoes(peek: &Peek, name: &str) -> Vec<Edit> {
+    const PREFIX: &str = "models/";
+    let differs = |echo: &&Field<String>| echo.value.strip_prefix(PREFIX).unwrap_or(&echo.value) != name;
+    let edit = |echo: &Field<String>| replace(&echo.span, &quoted(&format!("{PREFIX}{name}")), "model");
+    peek.model_echoes.iter().filter(differs).map(edit).collect()
 }
 
 /// Asks a chat stream for its usage; `None` if the caller did.
@@ -70,7 +78,9 @@ pub fn strip_params(body: &[u8], names: &[String]) -> Vec<Edit> {
     let mut run: Option<Range<usize>> = None;
     let mut kept_end = None;
     let mut members = Members::new(body);
-    while let Some((key, span)) = members.next() {
+    while edits.len() < STRIPS_MAX
+        && let Some((key, span)) = members.next()
+    {
         let goes = !NEEDED.contains(&key.as_str()) && names.contains(&key);
         match (goes, run.take()) {
             (true, None) => run = Some(kept_end.unwrap_or(span.start)..span.end),
@@ -87,6 +97,9 @@ pub fn strip_params(body: &[u8], names: &[String]) -> Vec<Edit> {
     edits.extend(run.map(strip));
     edits
 }
+
+/// Most separate places that [`strip_params`] edits: a body that repeats a member without end costs no more memory than this.
+pub const STRIPS_MAX: usize = 1024;
 
 /// Members that [`strip_params`] never takes.
 pub const NEEDED: [&str; 4] = ["contents", "input", "messages", "model"];

@@ -20,6 +20,8 @@ pub(super) enum Place {
     None,
     Root,
     Model,
+    /// The path's model, said again (Gemini).
+    ModelEcho,
     Stream,
     StreamOptions,
     IncludeUsage,
@@ -97,6 +99,7 @@ impl Place {
             Self::GenerationConfig => generation_config(key),
             Self::Think | Self::Reasoning | Self::ThinkConfig => thinking(self, key),
             Self::Request if key == b"content" => Self::Messages,
+            Self::Request if key == b"model" => Self::ModelEcho,
             Self::System | Self::Block => block(wire, key),
             Self::Source(media) => source(media, key),
             Self::CacheControl if key == b"ttl" => Self::CacheTtl,
@@ -201,6 +204,7 @@ fn responses_root(key: &[u8]) -> Place {
 
 fn gemini_root(key: &[u8]) -> Place {
     match key {
+        b"model" => Place::ModelEcho,
         b"contents" | b"content" => Place::Messages,
         b"systemInstruction" | b"system_instruction" => Place::System,
         b"tools" => Place::Tools,

@@ -1,7 +1,7 @@
 //! The pass over the body.
 
 use super::{
-    BARE_MAX, Bare, Field, Kind, Maximum, Peek, PeekError, Slot,
+    BARE_MAX, Bare, ECHOES_MAX, Field, Kind, Maximum, Peek, PeekError, Slot,
     place::{Media, Place},
 };
 use crate::{
@@ -245,6 +245,12 @@ impl<'a> Scan<'a> {
                 self.peek.model = Some(self.field(text.bounded(MODEL_MAX)));
             }
             Place::Stream | Place::Max(_) | Place::Choices => return self.check_type(place),
+            Place::ModelEcho => {
+                if self.peek.model_echoes.len() < ECHOES_MAX {
+                    let echo = self.field(text.bounded(MODEL_MAX));
+                    self.peek.model_echoes.push(echo);
+                }
+            }
             Place::UserId => self.peek.metadata_user_id = Some(text.bounded(HINT_MAX)),
             Place::CacheKey => self.peek.prompt_cache_key = Some(text.bounded(HINT_MAX)),
             Place::PreviousId => {

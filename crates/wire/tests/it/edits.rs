@@ -221,6 +221,13 @@ fn edits_of_other_wires() {
             r#"{"generationConfig":{"maxOutputTokens":5}}"#,
         ),
         (
+            "Gemini: the model wherever the body repeats it",
+            Wire::Gemini,
+            r#"{"model":"models/b","requests":[{"model":"models/a","content":{"parts":[{"text":"x"}]}},{"model":"a"}]}"#,
+            Box::new(|peek| wire::recode::set_model_echoes(peek, "b")),
+            r#"{"model":"models/b","requests":[{"model":"models/b","content":{"parts":[{"text":"x"}]}},{"model":"models/b"}]}"#,
+        ),
+        (
             "a TTL for every mark without one",
             Wire::Anthropic,
             r#"{"model":"m","system":[{"text":"a","cache_control":{"type":"ephemeral"}}],"tools":[{"cache_control":{"ttl":null}}],"messages":[{"content":[{"cache_control":{"type":"ephemeral","ttl":"5m"}},{"cache_control":{}}]}]}"#,
