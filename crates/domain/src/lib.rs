@@ -4,6 +4,7 @@
 //! table. The crate knows token counters and provider keys; JSON and HTTP are the business of others.
 
 pub mod catalog;
+pub mod egress;
 pub mod fault;
 pub mod format;
 pub mod ids;

@@ -42,7 +42,8 @@ pub fn plan<'a>(mode: PriorityMode, eligible: Eligible<'a>, facts: &Facts<'_>, s
     let mut ranked: Vec<(Rank, Planned<'a>)> = Vec::with_capacity(eligible.candidates.len());
     for candidate in eligible.candidates {
         let key = &candidate.route.key;
-        let passing = state.limits.cooling(key.id, facts.now_us).map(|until_us| (SkipCode::KeyCooling, until_us));
+        let passing =
+            state.limits.cooling(key.id, facts.model.id, facts.now_us).map(|until_us| (SkipCode::KeyCooling, until_us));
         let passing =
             passing.or_else(|| state.breaker.open_until(key.id).map(|until_us| (SkipCode::CircuitOpen, until_us)));
         let full = || state.adaptive.is_full(key.id).then_some((SkipCode::KeyConcurrency, 0));

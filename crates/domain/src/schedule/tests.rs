@@ -174,11 +174,12 @@ fn the_first_difference_decides_the_order() {
 fn a_resting_key_is_out_until_its_time() {
     let catalog = three().build();
     let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
-    let mut until = HashMap::new();
-    limits::cool(&mut until, id(32), 0, Some(1_001));
-    limits::cool(&mut until, id(32), 0, Some(5));
-    limits::cool(&mut until, id(42), 0, Some(1_000));
-    let state = StateView { limits: limits::View::new(&until), ..StateView::default() };
+    let mut ends = limits::Ends::new();
+    limits::cool(&mut ends, (id(32), None), 0, Some(1_001));
+    limits::cool(&mut ends, (id(32), None), 0, Some(5));
+    limits::cool(&mut ends, (id(42), None), 0, Some(1_000));
+    limits::cool(&mut ends, (id(12), Some(id(999))), 0, Some(5_000)); // rests for another model
+    let state = StateView { limits: limits::View::new(&ends), ..StateView::default() };
     assert_eq!(ask.order(&catalog, PriorityMode::Provider, &state), [id(42), id(12)]);
 }
 
