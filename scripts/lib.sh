@@ -1,0 +1,39 @@
+# Sourced by the scripts of this folder: where things are, and how a missing one is installed.
+# shellcheck shell=bash
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+cd "$root"
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# Debian packages, where this may install them; else a word about what is missing.
+install_packages() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        fail "please install: $*"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -qq --yes --no-install-recommends "$@"
+}
+
+# The compiler of rust-toolchain.toml, and a C compiler for SQLite, ring, zstd and mimalloc.
+need_rust() {
+    command -v cargo >/dev/null ||
+        fail "cargo is missing: install Rust with rustup (https://rustup.rs), which then fetches the toolchain of rust-toolchain.toml"
+    command -v cc >/dev/null || install_packages gcc libc6-dev
+}
+
+# A cargo tool of this version, built into .tools unless the machine has it.
+need_cargo_tool() {
+    need_rust
+    export PATH=$root/.tools/bin:$PATH
+    command -v "$1" >/dev/null || cargo install --locked --debug --root "$root/.tools" --version "$2" "$1"
+}
+
+need_nextest() { need_cargo_tool cargo-nextest 0.9.143; }
+need_deny() { need_cargo_tool cargo-deny 0.20.2; }
