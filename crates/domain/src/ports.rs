@@ -95,6 +95,8 @@ pub trait Limiter: Send + Sync + 'static {
     fn client_slot(&self, key: ClientKeyId, limit: Option<u32>) -> Answer<Option<Permit>>;
     /// Takes a token of every rate and a slot at every level of a candidate, all or none.
     fn upstream(&self, route: &Route) -> Answer<Result<UpstreamPermits, Busy>>;
+    /// The same without slots: counting tokens occupies no model.
+    fn upstream_rates(&self, route: &Route) -> Answer<Result<(), Busy>>;
 }
 
 /// The slots of one attempt; dropping it gives them back.

@@ -23,9 +23,12 @@ pub fn set_model_echoes(peek: &Peek, name: &str) -> Vec<Edit> {
     peek.model_echoes.iter().filter(differs).map(edit).collect()
 }
 
+/// The name of the edit that asks a chat stream for its usage.
+pub const ASK_USAGE: &str = "stream_options.include_usage";
+
 /// Asks a chat stream for its usage; `None` if the caller did.
 pub fn ask_usage(peek: &Peek) -> Option<Edit> {
-    const NAME: &str = "stream_options.include_usage";
+    const NAME: &str = ASK_USAGE;
     const MEMBER: &str = r#""include_usage":true"#;
     if let Some(asked) = &peek.include_usage {
         return (!asked.value).then(|| Edit { at: asked.span.clone(), with: b"true".to_vec(), name: NAME });

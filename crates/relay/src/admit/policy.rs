@@ -1,0 +1,160 @@
+//! What a request asks for, and whether this caller may ask for it.
+
+use crate::{
+    call::{Call, Prompt, features},
+    directory::Caller,
+    ingress::{
+        Arrival,
+        body::Share,
+        client,
+        route::{Action, Route},
+    },
+    respond::Refused,
+};
+use bytes::Bytes;
+use domain::{
+    catalog::{Catalog, Resolved},
+    fault::{Fault, Kind},
+    format::{ApiFormat, Capability, RequestType},
+    policy::{check_access, required_capabilities},
+};
+use http::HeaderMap;
+use std::{collections::BTreeMap, sync::Arc};
+use wire::{Peek, Wire, estimate};
+
+/// A context that is large at vendors which charge more beyond it, where the model names no limit of its own.
+const CONTEXT_DEFAULT: u64 = 200_000;
+/// Characters of a model name that are recorded with a refusal.
+const NAME_MAX: usize = 100;
+
+/// Reads the body for what routing must know.
+pub(crate) fn peek(route: &Route, body: &[u8]) -> Result<Peek, Fault> {
+    let kind = if route.action == Action::CountTokens { wire::Kind::CountTokens } else { wire::Kind::Generate };
+    wire::peek(route.wire, kind, body).map_err(|error| {
+        let fault = Fault::new(Kind::BadRequest, error.to_string());
+        match error.field() {
+            Some(field) => fault.param(field),
+            None => fault,
+        }
+    })
+}
+
+/// Finds the model, checks what the caller may do, and gathers the facts that the rest of the request's life goes by.
+pub(crate) fn understand(
+    arrival: &Arrival,
+    route: &Route,
+    catalog: Arc<Catalog>,
+    caller: Caller,
+    (headers, body, share): (HeaderMap, Bytes, Share),
+    refused: &mut Refused,
+) -> Result<(Call, Prompt), Fault> {
+    let peek = peek(route, &body)?;
+    if peek.background {
+        return Err(Fault::new(Kind::Unsupported, "background responses are not supported").param("background"));
+    }
+    let format = client::format(route.wire, &headers);
+    let asked = route.model.as_deref().or(peek.model.as_ref().map(|model| model.value.as_str())).unwrap_or_default();
+    refused.model = Some(asked.chars().take(NAME_MAX).collect());
+    let Resolved { asked, model } = catalog
+        .resolve(asked, &caller.access())
+        .ok_or_else(|| Fault::new(Kind::UnknownModel, "the model does not exist").param("model"))?;
+    check_access(&caller.access(), format, &model)?;
+
+    let counts = route.action == Action::CountTokens;
+    let is_stream = match route.action {
+        Action::Generate { stream: Some(stream) } => stream,
+        Action::Generate { stream: None } => peek.stream.as_ref().is_some_and(|stream| stream.value),
+        _ => false,
+    };
+    let estimate = estimate::prompt_tokens(&peek, catalog.settings.image_token_estimate);
+    let detected = detected(&peek, estimate, model.config.context_limit);
+    let required =
+        required_capabilities(&model, caller.user.as_deref(), &caller.key, &asked_capabilities(&headers), &detected);
+    let prefers_long = header(&headers, "anthropic-beta").is_some_and(|betas| betas.contains("context-1m"))
+        && model.supported_capabilities.contains(&Capability::Context1m);
+    let one_hour = peek.cache.one_hour || (required.get(&Capability::Cache1h) == Some(&true) && peek.cache.any);
+    let call = Call {
+        id: arrival.id,
+        arrival: arrival.clone(),
+        wire: route.wire,
+        format,
+        request_type: match (counts, format) {
+            (true, _) => RequestType::CountTokens,
+            (false, ApiFormat::OpenAiCli) => RequestType::Responses,
+            (false, _) => RequestType::Chat,
+        },
+        is_stream,
+        as_array: route.wire == Wire::Gemini && is_stream && !asks_sse(&arrival.query),
+        asked,
+        wants_usage: peek.include_usage.as_ref().is_some_and(|asked| asked.value),
+        thinking: peek.thinking.asked,
+        user_agent: client::recorded(&headers, "user-agent"),
+        session: client::session(&headers, &peek, &body),
+        prompt_estimate: estimate,
+        cache_ttl_minutes: if one_hour { 60 } else { 5 },
+        features: features(&peek, is_stream),
+        required,
+        preferred: if prefers_long { vec![Capability::Context1m] } else { Vec::new() },
+        model,
+        catalog,
+        caller,
+    };
+    let prompt = Prompt { headers, query: arrival.query.clone(), body, peek, _share: share };
+    Ok((call, prompt))
+}
+
+/// What the body shows that it needs.
+fn detected(peek: &Peek, prompt_tokens: u64, context_limit: Option<u64>) -> Vec<Capability> {
+    let long = prompt_tokens > context_limit.unwrap_or(CONTEXT_DEFAULT);
+    [(Capability::Cache1h, peek.cache.one_hour), (Capability::Context1m, long)]
+        .into_iter()
+        .filter_map(|(capability, needed)| needed.then_some(capability))
+        .collect()
+}
+
+/// `x-require-capability: a,-b`; a name that no vendor's capability has counts nowhere.
+fn asked_capabilities(headers: &HeaderMap) -> BTreeMap<Capability, bool> {
+    let lists = headers.get_all("x-require-capability").iter().filter_map(|value| value.to_str().ok());
+    let words = lists.flat_map(|list| list.split(',')).map(str::trim);
+    words
+        .filter_map(|word| {
+            let name = word.strip_prefix('-').unwrap_or(word);
+            Some((name.parse().ok()?, name.len() == word.len()))
+        })
+        .collect()
+}
+
+fn asks_sse(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "alt=sse")
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_asked_for_and_ruled_out_by_header() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-require-capability", "cache_1h, -context_1m".parse().unwrap());
+        headers.append("x-require-capability", "telepathy".parse().unwrap());
+        let want = [(Capability::Cache1h, true), (Capability::Context1m, false)].into();
+        assert_eq!(asked_capabilities(&headers), want);
+    }
+
+    #[test]
+    fn a_long_prompt_needs_a_long_context() {
+        let peek = Peek::default();
+        for (tokens, limit, want) in [
+            (200_000, None, &[][..]),
+            (200_001, None, &[Capability::Context1m]),
+            (9_000, Some(8_000), &[Capability::Context1m]),
+            (300_000, Some(400_000), &[]),
+        ] {
+            assert_eq!(detected(&peek, tokens, limit), want, "{tokens} {limit:?}");
+        }
+    }
+}

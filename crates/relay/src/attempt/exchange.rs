@@ -1,0 +1,518 @@
+//! One exchange with an upstream: from sending to an answer that may be committed, or to a verdict.
+
+use super::{request, until, verdict};
+use crate::{
+    Core,
+    body::Source,
+    call::{Call, Prompt},
+    coding::{Coding, Decoder, decode},
+    upstream::{self, SendError, Timing},
+    wire_of,
+};
+use bytes::Bytes;
+use domain::{
+    catalog::Route,
+    schedule::attempt::{Deadline, Verdict},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use std::time::Duration;
+use tokio::time::Instant;
+use wire::{ErrorFacts, Frame, Seen, StreamTap, Usage, WholeTap, Wire};
+
+/// Dialling, proxy and TLS together.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A stream's first event, where thinking does not explain a longer silence.
+const FIRST_EVENT_S: u32 = 120;
+/// A stream that has begun validly is handed on after this long, content or not.
+const START_GRACE: Duration = Duration::from_secs(10);
+/// Bytes of an answer that are inspected before it is committed …
+const INSPECT_WHOLE: usize = 256 * 1024;
+/// … and of a stream, should its first event be larger.
+const INSPECT_STREAM: usize = 64 * 1024;
+/// Bytes of a refusal that are read.
+const ERROR_MAX: usize = 64 * 1024;
+/// A whole answer that is decoded beside its relay.
+const DECODED_MAX: u64 = 64 * 1024 * 1024;
+
+/// How an answer is read as it passes.
+pub(crate) enum Tap {
+    /// Server-sent events.
+    Stream(Box<StreamTap>),
+    /// A JSON document, decoded beside if it is coded.
+    Whole(Box<WholeTap>, Option<Box<Decoder>>),
+    /// Bytes without meaning for us.
+    Opaque,
+}
+
+/// What kind of answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Stream,
+    Whole,
+    Opaque,
+}
+
+impl Tap {
+    /// What was seen so far.
+    pub(crate) fn seen(&self) -> Option<&Seen> {
+        match self {
+            Self::Stream(tap) => Some(tap.seen()),
+            Self::Whole(tap, _) => Some(tap.seen()),
+            Self::Opaque => None,
+        }
+    }
+
+    /// Feeds a piece of a whole body; false if it cannot be decoded.
+    pub(crate) fn feed_whole(&mut self, piece: &[u8]) -> bool {
+        let Self::Whole(tap, decoder) = self else { return true };
+        let Some(decoder) = decoder else {
+            tap.feed(piece);
+            return true;
+        };
+        let mut plain = Vec::new();
+        let decoded = decoder.push(piece, &mut plain);
+        tap.feed(&plain);
+        decoded.is_ok()
+    }
+
+    /// The end of a whole body; false if it is not complete.
+    pub(crate) fn finish_whole(&mut self) -> bool {
+        let Self::Whole(tap, decoder) = self else { return true };
+        let mut plain = Vec::new();
+        let decoded = decoder.as_mut().is_none_or(|decoder| decoder.finish(&mut plain).is_ok());
+        tap.feed(&plain);
+        tap.finish();
+        decoded && tap.complete()
+    }
+}
+
+/// An answer that is committed: from here on nothing is retried.
+pub(crate) struct Commit {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub shape: Shape,
+    pub tap: Tap,
+    /// Bytes that were read and tapped.
+    pub passed: Vec<Bytes>,
+    /// A whole body that is here to its end.
+    pub complete: bool,
+    /// The upstream coded it, and it is decoded here.
+    pub decoded: bool,
+    /// The closing frame, if it came that early; it waits for the journal.
+    pub closing: Option<Bytes>,
+    /// Bytes that were read and not yet tapped.
+    pub rest: Bytes,
+    pub source: Source,
+    pub timing: Timing,
+    /// From sending to the first piece of the answer.
+    pub first_byte_ms: u32,
+    /// Longest silence in what follows.
+    pub idle: Duration,
+}
+
+/// An upstream's refusal, as it came.
+pub(crate) struct Refused {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// At most [`ERROR_MAX`] bytes, decoded.
+    pub body: Bytes,
+    /// More came than was read.
+    pub cut: bool,
+}
+
+/// A failed exchange.
+pub(crate) struct Failure {
+    pub verdict: Verdict,
+    pub deadline: Option<Deadline>,
+    pub retry_after: Option<Duration>,
+    pub facts: ErrorFacts,
+    pub answer: Option<Refused>,
+    pub status: Option<u16>,
+    /// What a failed answer reported all the same.
+    pub usage: Usage,
+    pub timing: Option<Timing>,
+    pub message: String,
+}
+
+impl Failure {
+    fn new(verdict: Verdict, message: impl Into<String>) -> Box<Self> {
+        Box::new(Self {
+            verdict,
+            deadline: None,
+            retry_after: None,
+            facts: ErrorFacts::default(),
+            answer: None,
+            status: None,
+            usage: Usage::default(),
+            timing: None,
+            message: message.into(),
+        })
+    }
+
+    /// Nobody waits for the exchange any more.
+    pub(crate) fn abandoned() -> Box<Self> {
+        Self::new(Verdict::Transient, "abandoned at shutdown")
+    }
+
+    fn late(deadline: Deadline) -> Box<Self> {
+        let mut failure = Self::new(Verdict::Transient, format!("the {deadline} deadline passed"));
+        failure.deadline = Some(deadline);
+        failure
+    }
+}
+
+/// An exchange that is ready to be sent.
+pub(crate) struct Exchange {
+    client: upstream::Client,
+    call: upstream::Call,
+    wire: Wire,
+    wants_stream: bool,
+    first_event: Duration,
+    timeout: Duration,
+    total: Instant,
+    max_bytes: u64,
+    /// What the upstream was told that the client takes.
+    accepted: HeaderValue,
+    /// Names of the edits made in the body.
+    pub edits: Vec<&'static str>,
+}
+
+type Result<T> = std::result::Result<T, Box<Failure>>;
+
+impl Exchange {
+    /// Builds the request for one candidate under one upstream name.
+    pub(crate) fn prepare(
+        core: &Core,
+        call: &Call,
+        prompt: &Prompt,
+        route: &Route,
+        model: &str,
+        total: Instant,
+    ) -> Result<Self> {
+        let endpoint = &route.endpoint;
+        let parsed = core.targets.of(&endpoint.base_url);
+        let parsed = parsed.map_err(|error| Failure::new(Verdict::EndpointFault, format!("base_url: {error}")))?;
+        let (target, base_path) = (&parsed.0, &parsed.1);
+        let credential = core.ports.keyring.open(&route.key);
+        let credential = credential.map_err(|error| Failure::new(Verdict::KeyUnusable, error.to_string()))?;
+        let (body, edits) = request::body(call, prompt, endpoint, model);
+        let headers = request::headers(call, prompt, endpoint, &credential);
+        let accepted = headers.get(header::ACCEPT_ENCODING).cloned();
+        let timeout = Duration::from_secs(u64::from(endpoint.timeout_s));
+        let thinks = call.thinking || call.model.config.extended_thinking == Some(true);
+        let first_event_s = endpoint.config.first_event_timeout_s.unwrap_or(FIRST_EVENT_S);
+        Ok(Self {
+            client: core.client.clone(),
+            call: upstream::Call {
+                target: target.clone(),
+                method: Method::POST,
+                path_and_query: request::path_and_query(call, prompt, endpoint, base_path, model),
+                headers,
+                body,
+                connect_timeout: CONNECT,
+            },
+            wire: wire_of(endpoint.api_format.family()),
+            wants_stream: call.is_stream,
+            first_event: if thinks { timeout } else { Duration::from_secs(u64::from(first_event_s)) },
+            timeout,
+            total,
+            max_bytes: core.bounds.max_response_bytes,
+            accepted: accepted.unwrap_or(HeaderValue::from_static("identity")),
+            edits,
+        })
+    }
+
+    /// Sends it and reads until the answer is committed or judged.
+    pub(crate) async fn run(self) -> Result<Box<Commit>> {
+        let Self { client, call, wire, wants_stream, first_event, timeout, total, max_bytes, accepted, .. } = self;
+        let sent = Instant::now();
+        let (own, name) =
+            if wants_stream { (sent + first_event, Deadline::FirstEvent) } else { (sent + timeout, Deadline::Whole) };
+        let named = |total_first| if total_first { Deadline::Total } else { name };
+
+        let answer = match until(client.send(call), own, total).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(unsent(&error)),
+            Err(total_first) => return Err(Failure::late(named(total_first))),
+        };
+        let upstream::Answer { status, headers, body, timing } = answer;
+        let coding = headers
+            .get(header::CONTENT_ENCODING)
+            .map_or(Ok(None), |value| Coding::parse(value.to_str().unwrap_or("?")));
+        let Ok(coding) = coding else {
+            return Err(Failure::new(Verdict::EndpointFault, "the answer has an unknown content-encoding"));
+        };
+        if !status.is_success() {
+            let mut failure =
+                match until(refused(status, headers, Source::new(body, None, max_bytes), coding), own, total).await {
+                    Ok(failure) => failure,
+                    Err(total_first) => Failure::late(named(total_first)),
+                };
+            failure.timing = Some(timing);
+            return Err(failure);
+        }
+        let shape = shape_of(&headers);
+        let Some(shape) = shape else {
+            let mut failure = Failure::new(Verdict::EndpointFault, "the answer is an HTML page");
+            (failure.status, failure.timing) = (Some(status.as_u16()), Some(timing));
+            return Err(failure);
+        };
+        let broken_coding = |_| Failure::new(Verdict::Transient, "the answer's coding cannot be set up");
+        // A coded stream is decoded for good, as is what the client did not ask for; else a coded whole body passes as it
+        // is, and is decoded beside.
+        let passes = shape != Shape::Stream && coding.is_none_or(|coding| coding.is_among(&accepted));
+        let (for_good, beside) = if passes { (None, coding) } else { (coding, None) };
+        let tap = match shape {
+            Shape::Stream => Tap::Stream(Box::new(StreamTap::new(wire))),
+            Shape::Whole => {
+                let decoder =
+                    beside.map(|coding| Decoder::new(coding, DECODED_MAX)).transpose().map_err(broken_coding)?;
+                Tap::Whole(Box::new(WholeTap::new(wire)), decoder.map(Box::new))
+            }
+            Shape::Opaque => Tap::Opaque,
+        };
+        let source_coding =
+            for_good.map(|coding| Decoder::new(coding, max_bytes)).transpose().map_err(broken_coding)?;
+        let source = Source::new(body, source_coding, max_bytes);
+        let mut commit = Box::new(Commit {
+            status,
+            headers,
+            shape,
+            tap,
+            passed: Vec::new(),
+            complete: false,
+            decoded: for_good.is_some(),
+            closing: None,
+            rest: Bytes::new(),
+            source,
+            timing,
+            first_byte_ms: 0,
+            idle: timeout,
+        });
+        let inspected = match shape {
+            Shape::Stream => inspect_stream(&mut commit, sent, first_event, timeout, total).await,
+            Shape::Whole => inspect_whole(&mut commit, sent, sent + timeout, total).await,
+            Shape::Opaque => inspect_opaque(&mut commit, sent, sent + timeout, total).await,
+        };
+        match inspected {
+            Ok(()) => Ok(commit),
+            Err(mut failure) => {
+                failure.status = Some(commit.status.as_u16());
+                failure.usage = commit.tap.seen().map(|seen| seen.usage).unwrap_or_default();
+                failure.timing = Some(commit.timing);
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Tells streams, JSON and other bytes apart; `None` is a page for people.
+fn shape_of(headers: &HeaderMap) -> Option<Shape> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "text/event-stream" => Some(Shape::Stream),
+        "text/html" | "application/xhtml+xml" => None,
+        kind if kind.ends_with("json") => Some(Shape::Whole),
+        _ => Some(Shape::Opaque),
+    }
+}
+
+/// The verdict on a request that got no answer.
+fn unsent(error: &SendError) -> Box<Failure> {
+    let verdict = match error {
+        SendError::Egress { .. } => Verdict::EndpointFault,
+        _ => Verdict::Transient,
+    };
+    let mut failure = Failure::new(verdict, error.to_string());
+    failure.deadline = matches!(error, SendError::ConnectTimeout).then_some(Deadline::Connect);
+    failure
+}
+
+/// Reads a refusal and judges it.
+async fn refused(status: StatusCode, headers: HeaderMap, mut source: Source, coding: Option<Coding>) -> Box<Failure> {
+    let mut raw = Vec::new();
+    let mut cut = false;
+    while let Some(Ok(piece)) = source.next().await {
+        let room = ERROR_MAX - raw.len();
+        raw.extend_from_slice(&piece[..piece.len().min(room)]);
+        if piece.len() > room {
+            cut = true;
+            break;
+        }
+    }
+    let body = match coding {
+        Some(coding) => decode(coding, &raw, ERROR_MAX as u64).unwrap_or_default(),
+        None => raw,
+    };
+    let facts = wire::read_error(&body);
+    let in_body = facts.retry_delay_ms.map(Duration::from_millis);
+    let verdict = verdict::judge(status.as_u16(), &facts);
+    let message = facts.message.clone().unwrap_or_else(|| format!("status {status}"));
+    let mut failure = Failure::new(verdict, message);
+    failure.retry_after = retry_after(&headers).or(in_body);
+    failure.status = Some(status.as_u16());
+    failure.facts = facts;
+    failure.answer = Some(Refused { status, headers, body: body.into(), cut });
+    failure
+}
+
+/// `retry-after-ms`, or `Retry-After` in seconds, fractions of them, or as a date measured against the answer's own.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    if let Some(ms) = text("retry-after-ms").and_then(number) {
+        return Duration::try_from_secs_f64(ms / 1_000.0).ok();
+    }
+    let after = text("retry-after")?;
+    if let Some(seconds) = number(after) {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let at = httpdate::parse_http_date(after).ok()?;
+    let now = httpdate::parse_http_date(text("date")?).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+/// An error inside a 2xx.
+fn error_inside(facts: &ErrorFacts) -> Box<Failure> {
+    let message = facts.message.clone().unwrap_or_else(|| "an error inside a success".to_owned());
+    let mut failure = Failure::new(verdict::judge(200, facts), message);
+    failure.retry_after = facts.retry_delay_ms.map(Duration::from_millis);
+    failure.facts = facts.clone();
+    failure
+}
+
+fn elapsed_ms(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX)
+}
+
+async fn inspect_stream(
+    commit: &mut Commit,
+    sent: Instant,
+    first_event: Duration,
+    idle: Duration,
+    total: Instant,
+) -> Result<()> {
+    let Tap::Stream(tap) = &mut commit.tap else { return Ok(()) };
+    let (mut any, mut started, mut read) = (false, None, 0);
+    loop {
+        let (own, name) = match started {
+            Some(at) => (Instant::min(at + START_GRACE, Instant::now() + idle), Deadline::Idle),
+            None if any => (Instant::now() + idle, Deadline::Idle),
+            None => (sent + first_event, Deadline::FirstEvent),
+        };
+        let piece = match until(commit.source.next(), own, total).await {
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(error))) => return Err(Failure::new(Verdict::Transient, error.to_string())),
+            Ok(None) => {
+                // A stream may end without a last blank line.
+                return match tap.finish() {
+                    Some(Frame::Content | Frame::UsageOnly) => Ok(()),
+                    Some(Frame::Closing) => {
+                        commit.closing = commit.passed.pop();
+                        Ok(())
+                    }
+                    Some(Frame::Error) => Err(error_inside(&tap.seen().error.clone().unwrap_or_default())),
+                    _ => Err(Failure::new(Verdict::Transient, "the stream ended before its first content")),
+                };
+            }
+            // Begun validly and then slow: the client may as well see the beginning.
+            Err(false) if started.is_some_and(|at| Instant::now() >= at + START_GRACE) => return Ok(()),
+            Err(total_first) => return Err(Failure::late(if total_first { Deadline::Total } else { name })),
+        };
+        if read == 0 {
+            commit.first_byte_ms = elapsed_ms(sent);
+        }
+        read += piece.len();
+        let mut at = 0;
+        while at < piece.len() {
+            let (used, frame) = tap.next(&piece[at..]);
+            let began = at;
+            at += used;
+            any |= frame.is_some();
+            match frame {
+                Some(Frame::Error) => return Err(error_inside(&tap.seen().error.clone().unwrap_or_default())),
+                Some(Frame::Closing) if tap.seen().error.is_some() && tap.seen().content_events == 0 => {
+                    return Err(error_inside(&tap.seen().error.clone().unwrap_or_default()));
+                }
+                Some(Frame::Closing) => {
+                    commit.passed.push(piece.slice(..began));
+                    commit.closing = Some(piece.slice(began..at));
+                    commit.rest = piece.slice(at..);
+                    return Ok(());
+                }
+                Some(Frame::Content | Frame::UsageOnly) => {
+                    commit.passed.push(piece.slice(..at));
+                    commit.rest = piece.slice(at..);
+                    return Ok(());
+                }
+                Some(Frame::Start) if started.is_none() => started = Some(Instant::now()),
+                _ => {}
+            }
+        }
+        commit.passed.push(piece);
+        if read >= INSPECT_STREAM {
+            return Ok(());
+        }
+    }
+}
+
+async fn inspect_whole(commit: &mut Commit, sent: Instant, own: Instant, total: Instant) -> Result<()> {
+    let mut read = 0;
+    loop {
+        let piece = match until(commit.source.next(), own, total).await {
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(error))) => return Err(Failure::new(Verdict::Transient, error.to_string())),
+            Ok(None) => break,
+            Err(total_first) => return Err(Failure::late(if total_first { Deadline::Total } else { Deadline::Whole })),
+        };
+        if read == 0 {
+            commit.first_byte_ms = elapsed_ms(sent);
+        }
+        read += piece.len();
+        if !commit.tap.feed_whole(&piece) {
+            return Err(Failure::new(Verdict::Transient, "the answer is not what its content-encoding says"));
+        }
+        commit.passed.push(piece);
+        if commit.source.is_end() {
+            break;
+        }
+        if read >= INSPECT_WHOLE {
+            return match commit.tap.seen().and_then(|seen| seen.error.clone()) {
+                Some(facts) => Err(error_inside(&facts)),
+                None => Ok(()),
+            };
+        }
+    }
+    if read == 0 {
+        return Err(Failure::new(Verdict::Transient, "the answer is empty"));
+    }
+    let starts_like_html = commit.passed.first().is_some_and(|first| first.trim_ascii_start().starts_with(b"<"));
+    if starts_like_html {
+        return Err(Failure::new(Verdict::EndpointFault, "the answer is an HTML page"));
+    }
+    if !commit.tap.finish_whole() {
+        return Err(Failure::new(Verdict::Transient, "the answer is truncated"));
+    }
+    commit.complete = true;
+    match commit.tap.seen().and_then(|seen| seen.error.clone()) {
+        Some(facts) => Err(error_inside(&facts)),
+        None => Ok(()),
+    }
+}
+
+async fn inspect_opaque(commit: &mut Commit, sent: Instant, own: Instant, total: Instant) -> Result<()> {
+    match until(commit.source.next(), own, total).await {
+        Ok(Some(Ok(piece))) => {
+            commit.first_byte_ms = elapsed_ms(sent);
+            commit.passed.push(piece);
+            Ok(())
+        }
+        Ok(Some(Err(error))) => Err(Failure::new(Verdict::Transient, error.to_string())),
+        Ok(None) => Err(Failure::new(Verdict::Transient, "the answer is empty")),
+        Err(total_first) => Err(Failure::late(if total_first { Deadline::Total } else { Deadline::Whole })),
+    }
+}
+
+/// What all exchanges of a process are sent through.
+pub(crate) type Sending = std::pin::Pin<Box<dyn Future<Output = Result<Box<Commit>>> + Send>>;

@@ -1,0 +1,272 @@
+//! The request that goes upstream: its URL, its headers and the few edits of its body.
+
+use crate::{
+    call::{Call, Prompt},
+    upstream::{BadUrl, Target},
+    wire_of,
+};
+use bytes::Bytes;
+use domain::{
+    catalog::{Endpoint, HeaderMode},
+    format::{ApiFormat, Capability, RequestType},
+    secret::Secret,
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST},
+};
+use std::{fmt::Write, sync::Arc};
+use wire::{Wire, recode};
+
+/// The version that Anthropic requests without one are sent as: its first stable one.
+const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// Parsed base URLs, by their text.
+#[derive(Default)]
+pub(crate) struct Targets(papaya::HashMap<String, Arc<(Arc<Target>, String)>>);
+
+impl Targets {
+    /// Host and path of a base URL.
+    pub(crate) fn of(&self, base_url: &str) -> Result<Arc<(Arc<Target>, String)>, BadUrl> {
+        let known = self.0.pin();
+        if let Some(parsed) = known.get(base_url) {
+            return Ok(parsed.clone());
+        }
+        let (target, path) = Target::parse(base_url)?;
+        let parsed = Arc::new((Arc::new(target), path.trim_end_matches('/').to_owned()));
+        known.insert(base_url.to_owned(), parsed.clone());
+        Ok(parsed)
+    }
+}
+
+/// Path and query for a call to this endpoint.
+pub(crate) fn path_and_query(
+    call: &Call,
+    prompt: &Prompt,
+    endpoint: &Endpoint,
+    base_path: &str,
+    model: &str,
+) -> String {
+    let wire = wire_of(endpoint.api_format.family());
+    let counts = call.request_type == RequestType::CountTokens;
+    let action = match (counts, call.is_stream) {
+        (true, _) => "countTokens",
+        (false, true) => "streamGenerateContent",
+        (false, false) => "generateContent",
+    };
+    let path = match (&endpoint.custom_path, wire) {
+        (Some(custom), _) => custom.replace("{model}", &escaped(model)).replace("{action}", action),
+        (None, Wire::Anthropic) if counts => "/v1/messages/count_tokens".to_owned(),
+        (None, Wire::Anthropic) => "/v1/messages".to_owned(),
+        (None, Wire::Chat) => "/v1/chat/completions".to_owned(),
+        (None, Wire::Responses) if counts => "/v1/responses/input_tokens".to_owned(),
+        (None, Wire::Responses) => "/v1/responses".to_owned(),
+        (None, Wire::Gemini) => format!("/v1beta/models/{}:{action}", escaped(model)),
+    };
+    let mut url = joined(base_path, &path);
+    let mut separator = if url.contains('?') { '&' } else { '?' };
+    let as_sse = wire == Wire::Gemini && call.is_stream;
+    let pairs = prompt.query.split('&').filter(|pair| !(pair.is_empty() || (as_sse && pair.starts_with("alt="))));
+    for pair in pairs.chain(as_sse.then_some("alt=sse")) {
+        url.push(separator);
+        url.push_str(pair);
+        separator = '&';
+    }
+    url
+}
+
+/// Base path and path, a version segment between them never doubled.
+fn joined(base: &str, path: &str) -> String {
+    let is_version = |segment: &str| {
+        segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    let last = base.rsplit('/').next().unwrap_or_default();
+    if is_version(last) && is_version(first) { format!("{base}/{rest}") } else { format!("{base}/{path}") }
+}
+
+/// Escapes what may not stand in a path segment (RFC 3986: unreserved characters stay).
+fn escaped(segment: &str) -> String {
+    let mut out = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// Whether a client's header stays here.
+fn stays(name: &str) -> bool {
+    const EXACT: [&str; 31] = [
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "content-length",
+        "content-encoding",
+        "expect",
+        "accept-encoding",
+        "authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "cookie",
+        "set-cookie",
+        "x-real-ip",
+        "forwarded",
+        "via",
+        "cdn-loop",
+        "true-client-ip",
+        "x-client-ip",
+        "fastly-client-ip",
+        "openai-organization",
+        "openai-project",
+        "x-goog-user-project",
+        "x-require-capability",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "http2-settings",
+    ];
+    const PREFIXES: [&str; 5] = ["proxy-", "x-forwarded-", "cf-", "x-tollgate-", "x-amz-cf-"];
+    EXACT.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The headers that go upstream.
+pub(crate) fn headers(call: &Call, prompt: &Prompt, endpoint: &Endpoint, credential: &Secret) -> HeaderMap {
+    let named: Vec<&str> = prompt
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(',').map(str::trim))
+        .collect();
+    let mut out = HeaderMap::with_capacity(prompt.headers.len() + 4);
+    for (name, value) in &prompt.headers {
+        if !stays(name.as_str()) && !named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str())) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    out.insert(ACCEPT_ENCODING, accepted(call, &prompt.headers));
+    out.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    if endpoint.api_format.family() == domain::format::Family::Anthropic {
+        out.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
+    }
+    let (name, text) = match endpoint.api_format {
+        ApiFormat::Claude => (HeaderName::from_static("x-api-key"), credential.expose().to_owned()),
+        ApiFormat::Gemini | ApiFormat::GeminiCli => {
+            (HeaderName::from_static("x-goog-api-key"), credential.expose().to_owned())
+        }
+        ApiFormat::ClaudeCli | ApiFormat::OpenAi | ApiFormat::OpenAiCli => {
+            (AUTHORIZATION, format!("Bearer {}", credential.expose()))
+        }
+    };
+    if let Ok(mut value) = HeaderValue::try_from(text) {
+        value.set_sensitive(true);
+        out.insert(name, value);
+    }
+    for (name, rule) in &endpoint.headers {
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(&rule.value)) else { continue };
+        match rule.mode {
+            HeaderMode::Default => drop(out.entry(name).or_insert(value)),
+            HeaderMode::Override => drop(out.insert(name, value)),
+            HeaderMode::Remove => drop(out.remove(name)),
+        }
+    }
+    out.remove(HOST);
+    out
+}
+
+/// Streams come uncoded, so that they can be read as they pass; whole answers in what the client takes of what we know.
+fn accepted(call: &Call, headers: &HeaderMap) -> HeaderValue {
+    const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+    if call.is_stream {
+        return IDENTITY;
+    }
+    let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let known: Vec<&str> = lists
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .filter(|item| {
+            let (name, weight) = item.split_once(';').unwrap_or((item, ""));
+            let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.trim_matches(['0', '.']).is_empty());
+            ["gzip", "br", "zstd"].contains(&name.trim()) && !refused
+        })
+        .collect();
+    if known.is_empty() { IDENTITY } else { HeaderValue::try_from(known.join(", ")).unwrap_or(IDENTITY) }
+}
+
+/// The body to send, as a rope over the client's bytes, and the names of the edits.
+pub(crate) fn body(call: &Call, prompt: &Prompt, endpoint: &Endpoint, model: &str) -> (Vec<Bytes>, Vec<&'static str>) {
+    let mut edits = Vec::new();
+    if call.wire == Wire::Gemini {
+        edits.extend(recode::set_model_echoes(&prompt.peek, model));
+    } else {
+        edits.extend(recode::set_model(&prompt.peek, model));
+    }
+    let streams_chat = call.wire == Wire::Chat && call.is_stream;
+    if streams_chat && endpoint.config.include_usage != Some(false) {
+        edits.extend(recode::ask_usage(&prompt.peek));
+    }
+    if call.wire == Wire::Anthropic && call.required.get(&Capability::Cache1h) == Some(&true) && prompt.peek.cache.any {
+        edits.extend(recode::add_ttl(&prompt.peek));
+    }
+    if !endpoint.config.strip_params.is_empty() {
+        edits.extend(recode::strip_params(&prompt.body, &endpoint.config.strip_params));
+    }
+    if edits.is_empty() {
+        return (vec![prompt.body.clone()], Vec::new());
+    }
+    let names = edits.iter().map(|edit| edit.name).collect();
+    (wire::splice(&prompt.body, edits), names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_never_doubled() {
+        for (base, path, want) in [
+            ("", "/v1/messages", "/v1/messages"),
+            ("/v1", "/v1/messages", "/v1/messages"),
+            ("/api/v1", "/v1/chat/completions", "/api/v1/chat/completions"),
+            ("/v1beta", "/v1beta/models/g:x", "/v1beta/models/g:x"),
+            ("/openai/v3", "/v1/chat/completions", "/openai/v3/chat/completions"),
+            ("/vendor", "/v1/messages", "/vendor/v1/messages"),
+            ("/v1", "/custom/path", "/v1/custom/path"),
+        ] {
+            assert_eq!(joined(base, path), want, "{base} {path}");
+        }
+    }
+
+    #[test]
+    fn model_names_are_one_path_segment() {
+        assert_eq!(escaped("org/model:free v2"), "org%2Fmodel%3Afree%20v2");
+        assert_eq!(escaped("gemini-2.5_pro~x"), "gemini-2.5_pro~x");
+    }
+
+    #[test]
+    fn what_a_hop_says_stays_with_the_hop() {
+        for (name, want) in [
+            ("x-forwarded-for", true),
+            ("proxy-authorization", true),
+            ("cf-ray", true),
+            ("cookie", true),
+            ("x-tollgate-anything", true),
+            ("openai-organization", true),
+            ("anthropic-beta", false),
+            ("x-stainless-lang", false),
+            ("x-claude-code-session-id", false),
+            ("user-agent", false),
+        ] {
+            assert_eq!(stays(name), want, "{name}");
+        }
+    }
+}

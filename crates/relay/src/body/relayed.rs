@@ -1,0 +1,399 @@
+//! An upstream's answer on its way to the client, over the same wire: the bytes that arrive are the bytes that leave.
+//!
+//! The body owns the request's ending: at the closing frame, at a break, or when it is dropped, there is one settlement.
+//! The closing frame waits until the journal has it; everything before passes at once.
+
+use super::{Aborted, Framing, Source, drain, source::Broken};
+use crate::{
+    attempt::{Commit, Shape, Tap},
+    call::Call,
+    flight::{Ending, Flight},
+    meter::{Measured, Resettle},
+};
+use bytes::Bytes;
+use domain::{
+    format::OnDisconnect,
+    ports::{Answer, NotRecorded},
+};
+use std::{
+    collections::VecDeque,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+use wire::{Class, Frame, Problem, Seen, Wire};
+
+/// An incomplete event is kept back up to this size, so that a break between two events ends in a proper error event.
+const HELD_MAX: usize = 64 * 1024;
+/// How long the closing frame waits for the journal.
+const ACK_WAIT: Duration = Duration::from_secs(1);
+
+/// A relayed answer.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts of one answer")]
+pub(crate) struct Relayed {
+    flight: Flight,
+    call: Arc<Call>,
+    shape: Shape,
+    tap: Tap,
+    framing: Framing,
+    source: Option<Source>,
+    /// Read and not yet tapped.
+    rest: Bytes,
+    /// May leave now.
+    out: VecDeque<Bytes>,
+    /// Of a stream, the beginning of an event; of a whole body, its last piece so far.
+    held: Vec<Bytes>,
+    held_bytes: usize,
+    /// A part of an event that was too large to keep back has left.
+    mid_event: bool,
+    parked: Option<Parked>,
+    resettle: Option<Box<Resettle>>,
+    idle: Idle,
+    length: Option<u64>,
+    delivered: bool,
+    complete: bool,
+    abort: bool,
+}
+
+/// Frames that leave when the journal has the settlement.
+struct Parked {
+    frames: Vec<Bytes>,
+    recorded: Answer<Result<(), NotRecorded>>,
+    /// Made when the journal is not ready at once.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+/// Silence of the upstream; a client that does not read is no silence.
+struct Idle {
+    limit: Duration,
+    since: Instant,
+    client_waits: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Relayed {
+    /// Takes a committed answer over; `length` is its exact size, if nothing will change it.
+    pub(crate) fn new(flight: Flight, call: Arc<Call>, commit: Commit, framing: Framing, length: Option<u64>) -> Self {
+        let Commit { shape, tap, passed, closing, rest, source, idle, complete, .. } = commit;
+        let idle = Idle { limit: idle, since: Instant::now(), client_waits: false, timer: None };
+        let mut relayed = Self {
+            flight,
+            call,
+            shape,
+            tap,
+            framing,
+            source: Some(source),
+            rest,
+            out: VecDeque::new(),
+            held: Vec::new(),
+            held_bytes: 0,
+            mid_event: false,
+            parked: None,
+            resettle: None,
+            idle,
+            length,
+            delivered: false,
+            complete,
+            abort: false,
+        };
+        relayed.mid_event = matches!(&relayed.tap, Tap::Stream(tap) if tap.mid_frame());
+        relayed.take_over(passed, closing);
+        relayed
+    }
+
+    fn take_over(&mut self, mut passed: Vec<Bytes>, closing: Option<Bytes>) {
+        if self.shape == Shape::Stream {
+            self.leave(passed);
+            if let Some(closing) = closing {
+                self.settle_and_park(vec![closing]);
+            }
+            return;
+        }
+        self.held.extend(passed.pop());
+        self.leave(passed);
+        if self.complete {
+            self.source = None;
+            let last = mem::take(&mut self.held);
+            self.settle_and_park(last);
+        }
+    }
+
+    /// The exact length, while it is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The next bytes for the client.
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Aborted>>> {
+        loop {
+            while let Some(bytes) = self.out.pop_front() {
+                if bytes.is_empty() {
+                    continue;
+                }
+                self.delivered = true;
+                self.idle.client_waits = true;
+                if let Some(length) = &mut self.length {
+                    *length = length.saturating_sub(bytes.len() as u64);
+                }
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            if let Some(parked) = &mut self.parked {
+                ready!(parked.poll(cx));
+                if let Some(parked) = self.parked.take() {
+                    self.out.extend(parked.frames);
+                }
+                continue;
+            }
+            if mem::take(&mut self.abort) {
+                self.source = None;
+                return Poll::Ready(Some(Err(Aborted)));
+            }
+            if !self.rest.is_empty() {
+                let rest = mem::take(&mut self.rest);
+                self.take(rest);
+                continue;
+            }
+            let Some(source) = &mut self.source else { return Poll::Ready(None) };
+            if mem::take(&mut self.idle.client_waits) {
+                self.idle.since = Instant::now();
+            }
+            match source.poll_next(cx) {
+                Poll::Ready(Some(Ok(piece))) => {
+                    self.idle.since = Instant::now();
+                    self.take(piece);
+                }
+                Poll::Ready(Some(Err(broken))) => self.broke(&broken),
+                Poll::Ready(None) => self.ended(),
+                Poll::Pending => {
+                    ready!(self.idle.poll(cx));
+                    self.broke_off("the idle deadline passed");
+                }
+            }
+        }
+    }
+
+    /// A piece came in.
+    fn take(&mut self, piece: Bytes) {
+        match self.shape {
+            Shape::Stream => self.take_events(&piece),
+            Shape::Whole | Shape::Opaque => {
+                if !self.tap.feed_whole(&piece) {
+                    return self.broke(&Broken::Coding);
+                }
+                let before = mem::replace(&mut self.held, vec![piece]);
+                self.leave(before);
+                if self.source.as_ref().is_some_and(Source::is_end) {
+                    self.ended();
+                }
+            }
+        }
+    }
+
+    fn take_events(&mut self, piece: &Bytes) {
+        let Tap::Stream(tap) = &mut self.tap else { return };
+        let (mut at, mut whole) = (0, 0);
+        while at < piece.len() {
+            let (used, frame) = tap.next(&piece[at..]);
+            at += used;
+            let Some(frame) = frame else { continue };
+            let began = mem::replace(&mut whole, at);
+            let closes = matches!(frame, Frame::Closing | Frame::Error) && self.flight.flown().is_some();
+            if !closes {
+                continue;
+            }
+            let mut closing = mem::take(&mut self.held);
+            if began > 0 {
+                // What was held belongs to the event before.
+                closing.push(piece.slice(..began));
+                let before = mem::take(&mut closing);
+                self.leave(before);
+            }
+            closing.push(piece.slice(began..at));
+            self.held_bytes = 0;
+            self.rest = piece.slice(at..);
+            return self.settle_and_park(closing);
+        }
+        if whole > 0 {
+            let mut events = mem::take(&mut self.held);
+            events.push(piece.slice(..whole));
+            self.held_bytes = 0;
+            self.mid_event = false;
+            self.leave(events);
+        }
+        if whole < piece.len() {
+            self.held_bytes += piece.len() - whole;
+            self.held.push(piece.slice(whole..));
+        }
+        if self.held_bytes > HELD_MAX {
+            let part = mem::take(&mut self.held);
+            self.held_bytes = 0;
+            self.mid_event = true;
+            self.leave(part);
+        }
+    }
+
+    /// Lets pieces go, framed for the client.
+    fn leave(&mut self, pieces: Vec<Bytes>) {
+        let framed = self.framed(pieces);
+        self.out.extend(framed);
+    }
+
+    fn framed(&mut self, pieces: Vec<Bytes>) -> Vec<Bytes> {
+        if matches!(self.framing, Framing::Verbatim) {
+            return pieces;
+        }
+        let mut framed = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            self.framing.push(piece, &mut framed);
+        }
+        framed
+    }
+
+    /// Settles an answer that is complete, and keeps its last frames until that is recorded.
+    fn settle_and_park(&mut self, closing: Vec<Bytes>) {
+        let mut measured = self.measured();
+        measured.delivered = true; // the frames that are parked here leave in any case
+        let seen_error = self.tap.seen().is_some_and(|seen| seen.error.is_some());
+        let ending = match (seen_error, measured.usage.reported && self.call.wire == Wire::Responses) {
+            (false, _) => Ending::Completed,
+            (true, true) => Ending::AnsweredFailure,
+            (true, false) => {
+                Ending::Broke { message: measured.error.clone().and_then(|(_, message)| message).unwrap_or_default() }
+            }
+        };
+        // Gemini may report more after the chunk that finishes.
+        let may_change = self.call.wire == Wire::Gemini && self.shape == Shape::Stream;
+        let recorded = if may_change {
+            let (again, recorded) = self.flight.end_for_now(&ending, &measured);
+            self.resettle = again;
+            recorded
+        } else {
+            self.flight.end(&ending, &measured)
+        };
+        let frames = self.framed(closing);
+        self.parked = Some(Parked { frames, recorded, patience: None });
+    }
+
+    fn measured(&self) -> Measured {
+        Measured::of(self.tap.seen(), self.delivered)
+    }
+
+    /// The upstream's body ended.
+    fn ended(&mut self) {
+        self.source = None;
+        let open = self.flight.flown().is_some();
+        match &mut self.tap {
+            Tap::Stream(tap) => {
+                let last = tap.finish();
+                let finished = self.call.wire == Wire::Chat && tap.seen().all_choices_finished;
+                let closes = finished || matches!(last, Some(Frame::Closing | Frame::Error));
+                if open && !closes {
+                    return self.broke_off("the stream ended without its closing frame");
+                }
+                let held = mem::take(&mut self.held);
+                if open {
+                    self.settle_and_park(held);
+                } else {
+                    self.leave(held);
+                }
+                let mut tail = Vec::new();
+                self.framing.finish(&mut tail);
+                match &mut self.parked {
+                    Some(parked) => parked.frames.extend(tail),
+                    None => self.out.extend(tail),
+                }
+                if let (Some(again), Some(seen)) = (self.resettle.take(), self.tap.seen()) {
+                    again.again(&seen.usage);
+                }
+            }
+            Tap::Whole(..) | Tap::Opaque => {
+                if open && !self.tap.finish_whole() {
+                    return self.broke_off("the answer is truncated");
+                }
+                let held = mem::take(&mut self.held);
+                self.settle_and_park(held);
+            }
+        }
+    }
+
+    fn broke(&mut self, broken: &Broken) {
+        self.broke_off(&broken.to_string());
+    }
+
+    /// The upstream broke after the commit: a stream ends with an error event, a whole body is cut.
+    fn broke_off(&mut self, why: &str) {
+        self.source = None;
+        if self.flight.flown().is_none() {
+            return; // the closing frame has left; what breaks after it is nobody's loss
+        }
+        let recorded = self.flight.end(&Ending::Broke { message: why.to_owned() }, &self.measured());
+        let request_id = self.call.id.to_string();
+        let problem = Problem {
+            class: Class::Upstream,
+            message: "the upstream broke off in the middle of its answer",
+            param: None,
+            model: Some(&self.call.asked),
+            request_id: &request_id,
+            retry_after_ms: None,
+        };
+        let mut frames = Vec::new();
+        self.held.clear();
+        let nothing_seen = Seen::default();
+        let ends_well = self.shape == Shape::Stream
+            && !self.mid_event
+            && self.framing.fail(self.call.wire, &problem, self.tap.seen().unwrap_or(&nothing_seen), &mut frames);
+        self.abort = !ends_well;
+        self.parked = Some(Parked { frames, recorded, patience: None });
+    }
+}
+
+impl Parked {
+    /// Ready when the journal has the settlement, or has had its time; then memory keeps it.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if Pin::new(&mut self.recorded).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.patience.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + ACK_WAIT))).as_mut().poll(cx)
+    }
+}
+
+impl Idle {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let end = self.since + self.limit;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= end {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+    }
+}
+
+impl Drop for Relayed {
+    /// The client left, if the answer had not come to its end.
+    fn drop(&mut self) {
+        if let (Some(again), Some(seen)) = (self.resettle.take(), self.tap.seen()) {
+            again.again(&seen.usage);
+        }
+        let Some(flown) = self.flight.flown() else { return };
+        let core = flown.core.clone();
+        self.flight.release_client();
+        let measured = self.measured();
+        let source = self.source.take();
+        if let Some(source) = source
+            && self.call.on_disconnect() == OnDisconnect::Drain
+        {
+            let flight = self.flight.take();
+            let tap = mem::replace(&mut self.tap, Tap::Opaque);
+            let rest = mem::take(&mut self.rest);
+            core.tracker.spawn_on(drain::rest(source, tap, rest, flight, measured.delivered), &core.runtime);
+            return;
+        }
+        drop(self.flight.end(&Ending::Left { drained: false }, &measured));
+    }
+}

@@ -1,0 +1,94 @@
+//! What is known of a request once it is understood: facts that live as long as it does, and the prompt, which does not.
+
+use crate::{
+    directory::Caller,
+    ingress::{Arrival, body::Share},
+};
+use bytes::Bytes;
+use domain::{
+    catalog::{Catalog, GlobalModel},
+    format::{ApiFormat, Capability, Feature, OnDisconnect, RequestType, Role},
+    ids::RequestId,
+};
+use http::HeaderMap;
+use std::{
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+use wire::{Peek, Wire};
+
+/// The facts of one request.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts of one request")]
+pub(crate) struct Call {
+    pub id: RequestId,
+    pub arrival: Arrival,
+    /// The snapshot it was admitted with, held to its end.
+    pub catalog: Arc<Catalog>,
+    pub caller: Caller,
+    pub wire: Wire,
+    pub format: ApiFormat,
+    pub request_type: RequestType,
+    pub is_stream: bool,
+    /// Gemini streams asked for without `alt=sse` come as one JSON array.
+    pub as_array: bool,
+    /// The name asked.
+    pub asked: String,
+    pub model: Arc<GlobalModel>,
+    /// The chat client asked for usage itself.
+    pub wants_usage: bool,
+    pub thinking: bool,
+    pub user_agent: Option<String>,
+    pub session: Option<[u8; 16]>,
+    /// The local count of the prompt's tokens.
+    pub prompt_estimate: u64,
+    /// Lifetime of the prompt cache that the request asked for.
+    pub cache_ttl_minutes: u32,
+    pub features: Vec<Feature>,
+    pub required: BTreeMap<Capability, bool>,
+    pub preferred: Vec<Capability>,
+}
+
+/// The bytes and headers that are sent on; dropped when the answer begins.
+pub(crate) struct Prompt {
+    pub headers: HeaderMap,
+    /// The query, without credentials.
+    pub query: String,
+    pub body: Bytes,
+    pub peek: Peek,
+    /// Its part of the memory budget.
+    pub _share: Share,
+}
+
+impl Call {
+    /// What to do upstream when the client leaves.
+    pub(crate) fn on_disconnect(&self) -> OnDisconnect {
+        self.caller.key.on_disconnect.unwrap_or(self.catalog.settings.on_disconnect)
+    }
+
+    /// Whether the caller may see the upstream account's rate headers.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.caller.user.as_ref().is_some_and(|user| user.role == Role::Admin)
+    }
+
+    /// Names the caller in the spread: key, session, format and model, so that one conversation stays together.
+    pub(crate) fn affinity(&self) -> u64 {
+        let mut hasher = DefaultHasher::new(); // keyed with constants: the same on every node of one build
+        (self.caller.key.id, self.session, self.format, self.model.id).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Features that a request needs; only an explicit "no" of a model counts against them.
+pub(crate) fn features(peek: &Peek, is_stream: bool) -> Vec<Feature> {
+    [
+        (Feature::Vision, peek.images > 0),
+        (Feature::FunctionCalling, peek.tools > 0),
+        (Feature::Streaming, is_stream),
+        (Feature::ExtendedThinking, peek.thinking.asked),
+        (Feature::ImageGeneration, peek.image_output),
+    ]
+    .into_iter()
+    .filter_map(|(feature, needed)| needed.then_some(feature))
+    .collect()
+}

@@ -1,0 +1,306 @@
+//! One request and its answer on one connection, driven by whoever waits for it.
+
+use super::{
+    Call, Client, SendError, Shared, Target,
+    connect::{Stream, connect},
+    innermost,
+};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode, Uri, header::HOST};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::time::Instant;
+
+/// Most bytes that a connection buffers, which also bounds an answer's head.
+const BUFFER_MAX: usize = 64 * 1024;
+/// Most headers of an answer.
+const HEADERS_MAX: usize = 200;
+/// Frames that are ready together leave as one piece up to this size.
+const JOINED_MAX: usize = 32 * 1024;
+
+/// A connection and the right to send on it.
+pub(super) struct Connection {
+    sender: http1::SendRequest<Rope>,
+    // Boxed: it moves between pool and bodies.
+    driver: Pin<Box<http1::Connection<TokioIo<Stream>, Rope>>>,
+}
+
+/// A body of known pieces.
+pub(super) struct Rope {
+    pieces: VecDeque<Bytes>,
+    left: u64,
+}
+
+/// When what happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Timing {
+    /// `None` on a connection that was open already.
+    pub connect_ms: Option<u32>,
+}
+
+/// An answer, as soon as its head is here.
+pub(crate) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: AnswerBody,
+    pub timing: Timing,
+}
+
+/// The body of an answer; it drives the connection and gives it back at its end. Dropped before, it closes it.
+pub(crate) struct AnswerBody {
+    incoming: Incoming,
+    connection: Option<Connection>,
+    target: Arc<Target>,
+    shared: Arc<Shared>,
+    /// An error that came after bytes that had to leave first.
+    broken: Option<BodyError>,
+    ended: bool,
+}
+
+/// The connection broke within a body.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BodyError(String);
+
+impl Client {
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, SendError> {
+        let Call { target, method, path_and_query, headers, body, connect_timeout } = call;
+        let uri: Uri =
+            path_and_query.parse().map_err(|error: http::uri::InvalidUri| SendError::BadRequest(error.into()))?;
+        let mut request = Request::new(Rope::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(HOST, target.authority.clone());
+
+        while let Some(mut connection) = self.0.pool.take(&target) {
+            if !connection.is_alive().await {
+                continue;
+            }
+            match connection.exchange(request).await {
+                Ok(response) => return Ok(self.answer(response, connection, target, Timing::default())),
+                // The connection was closed before anything of the request went out: nobody has seen it.
+                Err((_, Some(unsent))) => request = unsent,
+                Err((error, None)) => return Err(SendError::Exchange(error)),
+            }
+        }
+        let began = Instant::now();
+        let io = connect(&self.0, &target, connect_timeout).await?;
+        let connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(BUFFER_MAX)
+            .max_headers(HEADERS_MAX)
+            .handshake(io)
+            .await
+            .map_err(SendError::Exchange)?;
+        let mut connection = Connection { sender, driver: Box::pin(driver) };
+        let response = connection.exchange(request).await.map_err(|(error, _)| SendError::Exchange(error))?;
+        Ok(self.answer(response, connection, target, Timing { connect_ms: Some(connect_ms) }))
+    }
+
+    fn answer(
+        &self,
+        response: http::Response<Incoming>,
+        connection: Connection,
+        target: Arc<Target>,
+        timing: Timing,
+    ) -> Answer {
+        let (parts, incoming) = response.into_parts();
+        let body = AnswerBody {
+            incoming,
+            connection: Some(connection),
+            target,
+            shared: self.0.clone(),
+            broken: None,
+            ended: false,
+        };
+        Answer { status: parts.status, headers: parts.headers, body, timing }
+    }
+}
+
+impl Connection {
+    /// Whether an idle connection has not been closed meanwhile.
+    async fn is_alive(&mut self) -> bool {
+        poll_fn(|cx| Poll::Ready(self.driver.as_mut().poll(cx).is_pending())).await && self.sender.is_ready()
+    }
+
+    /// Sends and waits for the head; an error hands back a request of which nothing was written.
+    async fn exchange(
+        &mut self,
+        request: Request<Rope>,
+    ) -> Result<http::Response<Incoming>, (hyper::Error, Option<Request<Rope>>)> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        let driver = &mut self.driver;
+        let mut driver_ended = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = response.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            if !driver_ended {
+                // What it says of an error, the response says too.
+                driver_ended = driver.as_mut().poll(cx).is_ready();
+            }
+            response.as_mut().poll(cx)
+        })
+        .await
+        .map_err(|mut error| {
+            let unsent = error.take_message();
+            (error.into_error(), unsent)
+        })
+    }
+}
+
+impl AnswerBody {
+    /// Whether everything has been read.
+    pub(crate) fn is_end(&self) -> bool {
+        self.ended || (self.broken.is_none() && self.incoming.is_end_stream())
+    }
+
+    /// The next bytes: all that is ready, in one piece of at most [`JOINED_MAX`] bytes or one frame.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if let Some(broken) = self.broken.take() {
+            self.ended = true;
+            return Poll::Ready(Some(Err(broken)));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let mut joined = Joined::default();
+        loop {
+            match self.poll_frame(cx) {
+                Poll::Ready(Some(Ok(data))) => {
+                    joined.push(data);
+                    if self.incoming.is_end_stream() {
+                        self.give_back(cx);
+                        break;
+                    }
+                    if joined.len() >= JOINED_MAX {
+                        break;
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.connection = None;
+                    if joined.len() > 0 {
+                        self.broken = Some(error);
+                        break;
+                    }
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    self.give_back(cx);
+                    if joined.len() > 0 {
+                        break;
+                    }
+                    self.ended = true;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending if joined.len() > 0 => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Some(Ok(joined.into_bytes())))
+    }
+
+    /// A frame that is here, or that one more turn of the connection brings.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let mut turned = false;
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers carry nothing for us.
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(BodyError(innermost(&error))))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending if turned => return Poll::Pending,
+                Poll::Pending => {
+                    turned = true;
+                    if let Some(connection) = &mut self.connection
+                        && connection.driver.as_mut().poll(cx).is_ready()
+                    {
+                        self.connection = None; // ended; what it read is in the body's channel
+                    }
+                }
+            }
+        }
+    }
+
+    /// The answer is complete: the connection may serve another request.
+    fn give_back(&mut self, cx: &mut Context<'_>) {
+        let Some(mut connection) = self.connection.take() else { return };
+        if connection.driver.as_mut().poll(cx).is_pending() && connection.sender.is_ready() {
+            self.shared.pool.put(&self.target, connection);
+        }
+    }
+}
+
+/// Frames on their way into one piece; a single one stays as it is.
+#[derive(Default)]
+struct Joined {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Joined {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if !self.first.is_empty() {
+            self.all.reserve(self.first.len() + data.len());
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
+
+impl Rope {
+    fn new(pieces: Vec<Bytes>) -> Self {
+        let pieces: VecDeque<Bytes> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces, left }
+    }
+}
+
+impl Body for Rope {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
