@@ -1,6 +1,7 @@
 //! The attempt loop: candidates in order, until one answers or nothing is left to try.
 
 mod exchange;
+mod inspect;
 mod request;
 mod sanitise;
 mod verdict;

@@ -24,8 +24,8 @@ use tokio::io::DuplexStream;
 pub struct ClientOptions {
     /// Which resolved addresses may be dialled.
     pub egress: EgressPolicy,
-    /// A host that is served by this process itself.
-    pub in_process: Option<InProcess>,
+    /// Hosts that are served by this process itself.
+    pub in_process: Vec<InProcess>,
 }
 
 /// A host that is dialled inside the process: no name is resolved, no socket opened.

@@ -1,6 +1,6 @@
 //! One exchange with an upstream: from sending to an answer that may be committed, or to a verdict.
 
-use super::{request, until, verdict};
+use super::{inspect, request, until, verdict};
 use crate::{
     Core,
     body::Source,
@@ -17,18 +17,12 @@ use domain::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::{ErrorFacts, Frame, Seen, StreamTap, Usage, WholeTap, Wire};
+use wire::{ErrorFacts, Seen, StreamTap, Usage, WholeTap, Wire};
 
 /// Dialling, proxy and TLS together.
 const CONNECT: Duration = Duration::from_secs(10);
 /// A stream's first event, where thinking does not explain a longer silence.
 const FIRST_EVENT_S: u32 = 120;
-/// A stream that has begun validly is handed on after this long, content or not.
-const START_GRACE: Duration = Duration::from_secs(10);
-/// Bytes of an answer that are inspected before it is committed …
-const INSPECT_WHOLE: usize = 256 * 1024;
-/// … and of a stream, should its first event be larger.
-const INSPECT_STREAM: usize = 64 * 1024;
 /// Bytes of a refusal that are read.
 const ERROR_MAX: usize = 64 * 1024;
 /// A whole answer that is decoded beside its relay.
@@ -135,7 +129,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    fn new(verdict: Verdict, message: impl Into<String>) -> Box<Self> {
+    pub(super) fn new(verdict: Verdict, message: impl Into<String>) -> Box<Self> {
         Box::new(Self {
             verdict,
             deadline: None,
@@ -154,7 +148,7 @@ impl Failure {
         Self::new(Verdict::Transient, "abandoned at shutdown")
     }
 
-    fn late(deadline: Deadline) -> Box<Self> {
+    pub(super) fn late(deadline: Deadline) -> Box<Self> {
         let mut failure = Self::new(Verdict::Transient, format!("the {deadline} deadline passed"));
         failure.deadline = Some(deadline);
         failure
@@ -177,7 +171,7 @@ pub(crate) struct Exchange {
     pub edits: Vec<&'static str>,
 }
 
-type Result<T> = std::result::Result<T, Box<Failure>>;
+pub(super) type Result<T> = std::result::Result<T, Box<Failure>>;
 
 impl Exchange {
     /// Builds the request for one candidate under one upstream name.
@@ -290,9 +284,9 @@ impl Exchange {
             idle: timeout,
         });
         let inspected = match shape {
-            Shape::Stream => inspect_stream(&mut commit, sent, first_event, timeout, total).await,
-            Shape::Whole => inspect_whole(&mut commit, sent, sent + timeout, total).await,
-            Shape::Opaque => inspect_opaque(&mut commit, sent, sent + timeout, total).await,
+            Shape::Stream => inspect::stream(&mut commit, sent, first_event, timeout, total).await,
+            Shape::Whole => inspect::whole(&mut commit, sent, sent + timeout, total).await,
+            Shape::Opaque => inspect::opaque(&mut commit, sent, sent + timeout, total).await,
         };
         match inspected {
             Ok(()) => Ok(commit),
@@ -371,147 +365,6 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let at = httpdate::parse_http_date(after).ok()?;
     let now = httpdate::parse_http_date(text("date")?).ok()?;
     Some(at.duration_since(now).unwrap_or_default())
-}
-
-/// An error inside a 2xx.
-fn error_inside(facts: &ErrorFacts) -> Box<Failure> {
-    let message = facts.message.clone().unwrap_or_else(|| "an error inside a success".to_owned());
-    let mut failure = Failure::new(verdict::judge(200, facts), message);
-    failure.retry_after = facts.retry_delay_ms.map(Duration::from_millis);
-    failure.facts = facts.clone();
-    failure
-}
-
-fn elapsed_ms(since: Instant) -> u32 {
-    u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX)
-}
-
-async fn inspect_stream(
-    commit: &mut Commit,
-    sent: Instant,
-    first_event: Duration,
-    idle: Duration,
-    total: Instant,
-) -> Result<()> {
-    let Tap::Stream(tap) = &mut commit.tap else { return Ok(()) };
-    let (mut any, mut started, mut read) = (false, None, 0);
-    loop {
-        let (own, name) = match started {
-            Some(at) => (Instant::min(at + START_GRACE, Instant::now() + idle), Deadline::Idle),
-            None if any => (Instant::now() + idle, Deadline::Idle),
-            None => (sent + first_event, Deadline::FirstEvent),
-        };
-        let piece = match until(commit.source.next(), own, total).await {
-            Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(error))) => return Err(Failure::new(Verdict::Transient, error.to_string())),
-            Ok(None) => {
-                // A stream may end without a last blank line.
-                return match tap.finish() {
-                    Some(Frame::Content | Frame::UsageOnly) => Ok(()),
-                    Some(Frame::Closing) => {
-                        commit.closing = commit.passed.pop();
-                        Ok(())
-                    }
-                    Some(Frame::Error) => Err(error_inside(&tap.seen().error.clone().unwrap_or_default())),
-                    _ => Err(Failure::new(Verdict::Transient, "the stream ended before its first content")),
-                };
-            }
-            // Begun validly and then slow: the client may as well see the beginning.
-            Err(false) if started.is_some_and(|at| Instant::now() >= at + START_GRACE) => return Ok(()),
-            Err(total_first) => return Err(Failure::late(if total_first { Deadline::Total } else { name })),
-        };
-        if read == 0 {
-            commit.first_byte_ms = elapsed_ms(sent);
-        }
-        read += piece.len();
-        let mut at = 0;
-        while at < piece.len() {
-            let (used, frame) = tap.next(&piece[at..]);
-            let began = at;
-            at += used;
-            any |= frame.is_some();
-            match frame {
-                Some(Frame::Error) => return Err(error_inside(&tap.seen().error.clone().unwrap_or_default())),
-                Some(Frame::Closing) if tap.seen().error.is_some() && tap.seen().content_events == 0 => {
-                    return Err(error_inside(&tap.seen().error.clone().unwrap_or_default()));
-                }
-                Some(Frame::Closing) => {
-                    commit.passed.push(piece.slice(..began));
-                    commit.closing = Some(piece.slice(began..at));
-                    commit.rest = piece.slice(at..);
-                    return Ok(());
-                }
-                Some(Frame::Content | Frame::UsageOnly) => {
-                    commit.passed.push(piece.slice(..at));
-                    commit.rest = piece.slice(at..);
-                    return Ok(());
-                }
-                Some(Frame::Start) if started.is_none() => started = Some(Instant::now()),
-                _ => {}
-            }
-        }
-        commit.passed.push(piece);
-        if read >= INSPECT_STREAM {
-            return Ok(());
-        }
-    }
-}
-
-async fn inspect_whole(commit: &mut Commit, sent: Instant, own: Instant, total: Instant) -> Result<()> {
-    let mut read = 0;
-    loop {
-        let piece = match until(commit.source.next(), own, total).await {
-            Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(error))) => return Err(Failure::new(Verdict::Transient, error.to_string())),
-            Ok(None) => break,
-            Err(total_first) => return Err(Failure::late(if total_first { Deadline::Total } else { Deadline::Whole })),
-        };
-        if read == 0 {
-            commit.first_byte_ms = elapsed_ms(sent);
-        }
-        read += piece.len();
-        if !commit.tap.feed_whole(&piece) {
-            return Err(Failure::new(Verdict::Transient, "the answer is not what its content-encoding says"));
-        }
-        commit.passed.push(piece);
-        if commit.source.is_end() {
-            break;
-        }
-        if read >= INSPECT_WHOLE {
-            return match commit.tap.seen().and_then(|seen| seen.error.clone()) {
-                Some(facts) => Err(error_inside(&facts)),
-                None => Ok(()),
-            };
-        }
-    }
-    if read == 0 {
-        return Err(Failure::new(Verdict::Transient, "the answer is empty"));
-    }
-    let starts_like_html = commit.passed.first().is_some_and(|first| first.trim_ascii_start().starts_with(b"<"));
-    if starts_like_html {
-        return Err(Failure::new(Verdict::EndpointFault, "the answer is an HTML page"));
-    }
-    if !commit.tap.finish_whole() {
-        return Err(Failure::new(Verdict::Transient, "the answer is truncated"));
-    }
-    commit.complete = true;
-    match commit.tap.seen().and_then(|seen| seen.error.clone()) {
-        Some(facts) => Err(error_inside(&facts)),
-        None => Ok(()),
-    }
-}
-
-async fn inspect_opaque(commit: &mut Commit, sent: Instant, own: Instant, total: Instant) -> Result<()> {
-    match until(commit.source.next(), own, total).await {
-        Ok(Some(Ok(piece))) => {
-            commit.first_byte_ms = elapsed_ms(sent);
-            commit.passed.push(piece);
-            Ok(())
-        }
-        Ok(Some(Err(error))) => Err(Failure::new(Verdict::Transient, error.to_string())),
-        Ok(None) => Err(Failure::new(Verdict::Transient, "the answer is empty")),
-        Err(total_first) => Err(Failure::late(if total_first { Deadline::Total } else { Deadline::Whole })),
-    }
 }
 
 /// What all exchanges of a process are sent through.

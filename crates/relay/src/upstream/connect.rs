@@ -32,7 +32,7 @@ pub(super) enum Stream {
 
 /// Connects to a target within `limit`.
 pub(super) async fn connect(shared: &Shared, target: &Target, limit: Duration) -> Result<TokioIo<Stream>, SendError> {
-    if let Some(local) = shared.options.in_process.as_ref().filter(|local| local.host == target.host) {
+    if let Some(local) = shared.options.in_process.iter().find(|local| local.host == target.host) {
         return Ok(TokioIo::new(Stream::Local((local.dial)())));
     }
     let stream = timeout(limit, dial(shared, target)).await.map_err(|_| SendError::ConnectTimeout)??;
