@@ -37,3 +37,13 @@ need_cargo_tool() {
 
 need_nextest() { need_cargo_tool cargo-nextest 0.9.143; }
 need_deny() { need_cargo_tool cargo-deny 0.20.2; }
+
+# Python runs the real clients' harness; Node.js 20 or later is what the JavaScript SDKs ask for.
+need_clients() {
+    need_rust
+    command -v python3 >/dev/null || install_packages python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+    { command -v node && command -v npm; } >/dev/null || install_packages nodejs npm
+    node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' ||
+        fail "Node.js $(node --version) is too old for the SDKs under test: please install 20 or later"
+}
