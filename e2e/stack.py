@@ -1,5 +1,6 @@
 """The real gateway in front of the scripted upstream, for as long as a `with` block lasts."""
 
+import json
 import os
 import re
 import secrets
@@ -80,6 +81,10 @@ class Stack:
         self.data = self.folder / "data"
         self.log = self.folder / "upstream.jsonl"
         self.url = self.gateway = None
+
+    def received(self):
+        """What the upstream received so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
     def database(self):
         return next(path for path in self.data.iterdir() if path.suffix in (".db", ".sqlite", ".sqlite3"))
