@@ -1,1 +1,139 @@
 //! The only crate with SQL and files: database, migrations, vault, journal and snapshots.
+//!
+//! [`Store`] is what every command opens. Only the serving process opens the [`journal`] beside it and holds the
+//! [`lease`]; other commands work next to a running node.
+
+#[macro_use]
+mod db;
+mod client_key;
+mod clock;
+mod data_dir;
+pub mod feed;
+pub mod journal;
+pub mod lease;
+pub mod migrate;
+pub mod repo;
+pub mod settle;
+mod snapshot;
+pub mod vault;
+
+pub use client_key::{ClientKeyText, fingerprint, mint_client_key};
+pub use clock::SystemClock;
+pub use data_dir::DataDir;
+pub use db::{BadUrl, DatabaseUrl, Db, DbError, Tx};
+pub use journal::SyncMode;
+pub use snapshot::{Published, load};
+
+use crate::{
+    data_dir::DataDirError,
+    journal::{Journal, JournalError, JournalOptions, Opening},
+    migrate::MigrateError,
+    vault::{MasterKey, Vault, VaultError},
+};
+use domain::{ids::NodeId, secret::Secret};
+use std::{path::PathBuf, sync::Arc};
+use uuid::Uuid;
+
+/// A new id; ids of one process rise in the order they are made.
+pub fn mint<T: From<Uuid>>() -> T {
+    T::from(Uuid::now_v7())
+}
+
+/// What a store is opened with.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Holds the embedded database, the journal and the master key; made if it is not there.
+    pub data_dir: PathBuf,
+    /// `None` is an embedded database in `data_dir`.
+    pub database_url: Option<String>,
+    /// Base64 of 32 bytes; `None` is the file in `data_dir`, made at the first start.
+    pub master_key: Option<Secret>,
+    /// What an acknowledgement of the journal means.
+    pub sync: SyncMode,
+}
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The master key.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The address.
+    #[error(transparent)]
+    Url(#[from] BadUrl),
+    /// The connection.
+    #[error("cannot open the database at {url}: {source}")]
+    Connect {
+        /// Where, without secrets.
+        url: String,
+        /// Why not.
+        source: DbError,
+    },
+    /// The schema.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+}
+
+/// Database, vault and data directory of one process.
+#[derive(Debug, Clone)]
+pub struct Store {
+    db: Db,
+    vault: Arc<Vault>,
+    data_dir: DataDir,
+    node: NodeId,
+    sync: SyncMode,
+}
+
+impl Store {
+    /// Makes directories, reads or makes the master key, connects, and brings the schema to this version's.
+    pub async fn open(config: StoreConfig) -> Result<Self, OpenError> {
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let master = match &config.master_key {
+            Some(text) => MasterKey::from_base64(text)?,
+            None => MasterKey::from_file(&data_dir.master_key())?,
+        };
+        let url = match &config.database_url {
+            Some(text) => text.parse()?,
+            None => DatabaseUrl::sqlite(data_dir.database()),
+        };
+        let db = Db::connect(&url).await.map_err(|source| OpenError::Connect { url: url.to_string(), source })?;
+        migrate::run(&db).await?;
+        let node = data_dir.node_id()?;
+        Ok(Self { db, vault: Arc::new(Vault::new(&master)), data_dir, node, sync: config.sync })
+    }
+
+    /// The database.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Seals and opens secrets.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// The files.
+    pub fn data_dir(&self) -> &DataDir {
+        &self.data_dir
+    }
+
+    /// This data directory's node.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Opens the journal for writing: only the serving process may. Call after [`lease::Lease::acquire`].
+    ///
+    /// Requests that an earlier epoch left open are handed back in the [`Opening`].
+    pub async fn open_journal(&self) -> Result<Opening, JournalError> {
+        let after = settle::last_epoch(&self.db, self.node).await?;
+        let options =
+            JournalOptions { after_epoch: after, ..JournalOptions::new(self.data_dir.journal(), self.node, self.sync) };
+        let opening = Journal::open(options)?;
+        settle::note_epoch(&self.db, opening.journal.epoch()).await?;
+        Ok(opening)
+    }
+}

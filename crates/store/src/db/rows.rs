@@ -1,0 +1,284 @@
+//! Parameters and columns in the few types that both engines share: how every statement of this crate is run.
+
+use super::{DbError, Tx};
+use domain::{
+    money::{Factor, NanoUsd},
+    secret::Sealed,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{AssertSqlSafe, Decode, Postgres, Row as _, SqlSafeStr, Sqlite, Type, postgres::PgRow, sqlite::SqliteRow};
+use std::{fmt::Display, str::FromStr};
+use uuid::Uuid;
+
+/// Below what both engines take in one statement (32,766 and 65,535).
+const PARAMETERS_MAX: usize = 30_000;
+
+/// One parameter of a statement.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Uuid(Option<Uuid>),
+    Int(Option<i64>),
+    Bool(Option<bool>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+}
+
+impl Value {
+    /// A typed struct as JSON text.
+    pub(crate) fn json<T: Serialize>(value: &T) -> Result<Self, DbError> {
+        let text = serde_json::to_string(value).map_err(|error| DbError::Unstorable(error.to_string()))?;
+        Ok(Self::Text(Some(text)))
+    }
+
+    /// The same, null for `None`.
+    pub(crate) fn opt_json<T: Serialize>(value: Option<&T>) -> Result<Self, DbError> {
+        value.map_or(Ok(Self::Text(None)), Self::json)
+    }
+
+    /// A text that came from outside: PostgreSQL stores no NUL.
+    pub(crate) fn outside(text: &str) -> Self {
+        Self::Text(Some(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() }))
+    }
+
+    /// The same, null for `None`.
+    pub(crate) fn opt_outside(text: Option<&String>) -> Self {
+        text.map_or(Self::Text(None), |text| Self::outside(text))
+    }
+
+    /// A counter; what `i64` cannot hold is stored as its maximum.
+    pub(crate) fn count(value: u64) -> Self {
+        Self::Int(Some(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+}
+
+macro_rules! values {
+    ($($from:ty => |$value:ident| $variant:ident $some:expr;)*) => {$(
+        impl From<$from> for Value {
+            fn from($value: $from) -> Self {
+                Self::$variant(Some($some))
+            }
+        }
+        impl From<Option<$from>> for Value {
+            fn from(value: Option<$from>) -> Self {
+                Self::$variant(value.map(|$value| $some))
+            }
+        }
+    )*};
+}
+values! {
+    Uuid => |value| Uuid value;
+    i64 => |value| Int value;
+    i32 => |value| Int i64::from(value);
+    u32 => |value| Int i64::from(value);
+    u16 => |value| Int i64::from(value);
+    NanoUsd => |value| Int value.0;
+    Factor => |value| Int i64::from(value.millionths());
+    bool => |value| Bool value;
+    &str => |value| Text value.to_owned();
+    &String => |value| Text value.clone();
+    String => |value| Text value;
+    &[u8] => |value| Bytes value.to_vec();
+    &Sealed => |value| Bytes value.0.clone();
+}
+
+/// Binds parameters in order; expands to one loop per engine.
+macro_rules! bound {
+    ($sql:expr, $values:expr) => {{
+        let mut query = sqlx::query($sql);
+        for value in $values {
+            query = match value {
+                Value::Uuid(value) => query.bind(value),
+                Value::Int(value) => query.bind(value),
+                Value::Bool(value) => query.bind(value),
+                Value::Text(value) => query.bind(value),
+                Value::Bytes(value) => query.bind(value),
+            };
+        }
+        query
+    }};
+}
+
+impl Tx {
+    /// Runs a statement; how many rows it touched.
+    pub(crate) async fn run(&mut self, sql: impl SqlSafeStr, values: Vec<Value>) -> Result<u64, DbError> {
+        Ok(on_tx!(self, |conn| bound!(sql, values).execute(conn).await.map(|done| done.rows_affected()))?)
+    }
+
+    /// Inserts rows in as few statements as the engines' bounds on parameters allow; what `tail` returns.
+    ///
+    /// Each row holds a value per column that `head` names.
+    pub(crate) async fn insert_many(
+        &mut self,
+        head: &str,
+        rows: Vec<Vec<Value>>,
+        tail: &str,
+    ) -> Result<Vec<Row>, DbError> {
+        let columns = rows.first().map_or(1, Vec::len);
+        let mut returned = Vec::new();
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let mut sql = format!("{head} VALUES ");
+            let mut values = Vec::new();
+            for row in rows.by_ref().take((PARAMETERS_MAX / columns).max(1)) {
+                let comma = if values.is_empty() { "" } else { ", " };
+                sql += &format!("{comma}({})", self.placeholders(values.len() + 1, columns));
+                values.extend(row);
+            }
+            sql = format!("{sql} {tail}");
+            returned.extend(self.rows_once(AssertSqlSafe(sql), values).await?);
+        }
+        Ok(returned)
+    }
+
+    /// `count` parameters from number `from` on, for a statement that has no others before `from` in its text.
+    ///
+    /// SQLite finds a parameter by its number in time linear in their count, one without a number at once.
+    pub(crate) fn placeholders(&self, from: usize, count: usize) -> String {
+        let numbers = from..from + count;
+        let texts: Vec<_> = match self {
+            Self::Sqlite(..) => numbers.map(|_| "?".to_owned()).collect(),
+            Self::Postgres(..) => numbers.map(|number| format!("${number}")).collect(),
+        };
+        texts.join(", ")
+    }
+
+    /// The rows of a statement whose text varies with its number of parameters: it is not kept prepared.
+    pub(crate) async fn rows_once(&mut self, sql: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
+        let rows = on_tx!(self, |conn| {
+            let rows = bound!(sql, values).persistent(false).fetch_all(conn).await?;
+            rows.into_iter().map(Row::from).collect()
+        });
+        Ok(rows)
+    }
+
+    /// All rows.
+    pub(crate) async fn rows(&mut self, sql: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
+        let rows = on_tx!(self, |conn| {
+            let rows = bound!(sql, values).fetch_all(conn).await?;
+            rows.into_iter().map(Row::from).collect()
+        });
+        Ok(rows)
+    }
+
+    /// The first row, if there is one.
+    pub(crate) async fn row(&mut self, sql: impl SqlSafeStr, values: Vec<Value>) -> Result<Option<Row>, DbError> {
+        Ok(on_tx!(self, |conn| bound!(sql, values).fetch_optional(conn).await?.map(Row::from)))
+    }
+}
+
+/// A row of either engine.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl From<SqliteRow> for Row {
+    fn from(row: SqliteRow) -> Self {
+        Self::Sqlite(row)
+    }
+}
+
+impl From<PgRow> for Row {
+    fn from(row: PgRow) -> Self {
+        Self::Postgres(row)
+    }
+}
+
+fn unreadable(column: &str, why: impl Display) -> DbError {
+    DbError::Unreadable { column: column.to_owned(), why: why.to_string() }
+}
+
+impl Row {
+    fn get<T>(&self, column: &str) -> Result<T, DbError>
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+        .map_err(|error| unreadable(column, error))
+    }
+
+    pub(crate) fn id<T: From<Uuid>>(&self, column: &str) -> Result<T, DbError> {
+        self.get::<Uuid>(column).map(T::from)
+    }
+
+    pub(crate) fn opt_id<T: From<Uuid>>(&self, column: &str) -> Result<Option<T>, DbError> {
+        Ok(self.get::<Option<Uuid>>(column)?.map(T::from))
+    }
+
+    pub(crate) fn int(&self, column: &str) -> Result<i64, DbError> {
+        self.get(column)
+    }
+
+    pub(crate) fn opt_int(&self, column: &str) -> Result<Option<i64>, DbError> {
+        self.get(column)
+    }
+
+    /// An integer in a narrower type.
+    pub(crate) fn number<T: TryFrom<i64>>(&self, column: &str) -> Result<T, DbError> {
+        T::try_from(self.int(column)?).map_err(|_| unreadable(column, "out of range"))
+    }
+
+    pub(crate) fn opt_number<T: TryFrom<i64>>(&self, column: &str) -> Result<Option<T>, DbError> {
+        let value = self.opt_int(column)?;
+        value.map(T::try_from).transpose().map_err(|_| unreadable(column, "out of range"))
+    }
+
+    pub(crate) fn usd(&self, column: &str) -> Result<NanoUsd, DbError> {
+        self.int(column).map(NanoUsd)
+    }
+
+    pub(crate) fn opt_usd(&self, column: &str) -> Result<Option<NanoUsd>, DbError> {
+        Ok(self.opt_int(column)?.map(NanoUsd))
+    }
+
+    pub(crate) fn factor(&self, column: &str) -> Result<Factor, DbError> {
+        Factor::from_millionths(self.number(column)?).ok_or_else(|| unreadable(column, "out of range"))
+    }
+
+    pub(crate) fn flag(&self, column: &str) -> Result<bool, DbError> {
+        self.get(column)
+    }
+
+    pub(crate) fn opt_flag(&self, column: &str) -> Result<Option<bool>, DbError> {
+        self.get(column)
+    }
+
+    pub(crate) fn text(&self, column: &str) -> Result<String, DbError> {
+        self.get(column)
+    }
+
+    pub(crate) fn opt_text(&self, column: &str) -> Result<Option<String>, DbError> {
+        self.get(column)
+    }
+
+    pub(crate) fn bytes(&self, column: &str) -> Result<Vec<u8>, DbError> {
+        self.get(column)
+    }
+
+    pub(crate) fn opt_bytes(&self, column: &str) -> Result<Option<Vec<u8>>, DbError> {
+        self.get(column)
+    }
+
+    /// A value of a closed set of names.
+    pub(crate) fn named<T: FromStr<Err: Display>>(&self, column: &str) -> Result<T, DbError> {
+        self.text(column)?.parse().map_err(|error| unreadable(column, error))
+    }
+
+    pub(crate) fn opt_named<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Option<T>, DbError> {
+        let text = self.opt_text(column)?;
+        text.map(|text| text.parse()).transpose().map_err(|error| unreadable(column, error))
+    }
+
+    /// A typed struct from JSON text; null is its default.
+    pub(crate) fn json<T: DeserializeOwned + Default>(&self, column: &str) -> Result<T, DbError> {
+        Ok(self.opt_json(column)?.unwrap_or_default())
+    }
+
+    pub(crate) fn opt_json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, DbError> {
+        let text = self.opt_text(column)?;
+        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| unreadable(column, error))
+    }
+}

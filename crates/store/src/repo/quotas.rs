@@ -1,0 +1,135 @@
+//! Quota periods: the active row is the limit in force, the others are history.
+
+use crate::{
+    db::{DbError, Row, Tx, Value},
+    feed,
+};
+use domain::{
+    ids::{QuotaId, UserId},
+    money::NanoUsd,
+};
+use std::{fmt, str::FromStr};
+
+/// How periods follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaType {
+    /// The business zone's days.
+    Daily,
+    /// Its months.
+    Monthly,
+    /// One period with dates of its own.
+    Custom,
+}
+
+impl QuotaType {
+    /// The stored text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Daily => "daily",
+            Self::Monthly => "monthly",
+            Self::Custom => "custom",
+        }
+    }
+}
+
+impl fmt::Display for QuotaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for QuotaType {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "daily" => Ok(Self::Daily),
+            "monthly" => Ok(Self::Monthly),
+            "custom" => Ok(Self::Custom),
+            _ => Err("expected one of daily, monthly, custom"),
+        }
+    }
+}
+
+/// A user's period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaRow {
+    /// The row's id.
+    pub id: QuotaId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What follows it.
+    pub quota_type: QuotaType,
+    /// The limit.
+    pub quota_usd: NanoUsd,
+    /// From when, Unix microseconds, included.
+    pub period_start: i64,
+    /// Until when, excluded.
+    pub period_end: i64,
+}
+
+fn read(row: &Row) -> Result<QuotaRow, DbError> {
+    Ok(QuotaRow {
+        id: row.id("id")?,
+        user_id: row.id("user_id")?,
+        quota_type: row.named("quota_type")?,
+        quota_usd: row.usd("quota_usd")?,
+        period_start: row.int("period_start")?,
+        period_end: row.int("period_end")?,
+    })
+}
+
+/// The active periods of all users.
+pub async fn active_any_owner(tx: &mut Tx) -> Result<Vec<QuotaRow>, DbError> {
+    const ACTIVE: &str = "SELECT id, user_id, quota_type, quota_usd, period_start, period_end FROM user_quotas \
+                          WHERE is_active ORDER BY id";
+    tx.rows(ACTIVE, vec![]).await?.iter().map(read).collect()
+}
+
+/// Closes the user's active period, if there is one, and opens this one with nothing used; the user's row mirrors it.
+pub async fn open(tx: &mut Tx, quota: &QuotaRow) -> Result<(), DbError> {
+    const OPEN: &str = "INSERT INTO user_quotas (id, created_at, updated_at, user_id, quota_type, quota_usd, \
+                        period_start, period_end, used_usd, is_active) VALUES ($1, $2, $2, $3, $4, $5, $6, $7, 0, TRUE)";
+    const MIRROR: &str = "UPDATE users SET quota_usd = $2, used_usd = 0, updated_at = $3 WHERE id = $1";
+    deactivate(tx, quota.user_id).await?;
+    let now = tx.now_us();
+    let values = vec![
+        quota.id.uuid().into(),
+        now.into(),
+        quota.user_id.uuid().into(),
+        quota.quota_type.as_str().into(),
+        quota.quota_usd.into(),
+        quota.period_start.into(),
+        quota.period_end.into(),
+    ];
+    tx.run(OPEN, values).await?;
+    tx.run(MIRROR, vec![quota.user_id.uuid().into(), quota.quota_usd.into(), now.into()]).await?;
+    feed::append(tx, "user_quotas", quota.id.uuid()).await
+}
+
+/// Changes the limit of the user's active period without touching what is used; false if there is none.
+pub async fn set_limit(tx: &mut Tx, user: UserId, limit: NanoUsd) -> Result<bool, DbError> {
+    const LIMIT: &str = "UPDATE user_quotas SET quota_usd = $2, updated_at = $3 WHERE user_id = $1 AND is_active";
+    const MIRROR: &str = "UPDATE users SET quota_usd = $2, updated_at = $3 WHERE id = $1";
+    let now = tx.now_us();
+    let values = || -> Vec<Value> { vec![user.uuid().into(), limit.into(), now.into()] };
+    if tx.run(LIMIT, values()).await? == 0 {
+        return Ok(false);
+    }
+    tx.run(MIRROR, values()).await?;
+    feed::append(tx, "user_quotas", user.uuid()).await?;
+    Ok(true)
+}
+
+/// Closes the user's active period and opens none; false if there was none.
+pub async fn close(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
+    if deactivate(tx, user).await? == 0 {
+        return Ok(false);
+    }
+    feed::append(tx, "user_quotas", user.uuid()).await?;
+    Ok(true)
+}
+
+async fn deactivate(tx: &mut Tx, user: UserId) -> Result<u64, DbError> {
+    const CLOSE: &str = "UPDATE user_quotas SET is_active = FALSE, updated_at = $2 WHERE user_id = $1 AND is_active";
+    tx.run(CLOSE, vec![user.uuid().into(), tx.now_us().into()]).await
+}

@@ -1,0 +1,191 @@
+//! Requests that an earlier process left open: what was relayed is charged, the others end without a bill.
+
+use crate::{
+    db::{Db, DbError},
+    journal::{ACKNOWLEDGED_WITHIN, Interrupted, Journal},
+    repo::usage,
+};
+use domain::{
+    catalog::{Catalog, Route},
+    format::{BillingType, Status, UsageSource},
+    money::{Factor, NanoUsd, PerMillion},
+    ports::Recorder as _,
+    price::{Cost, EffectivePrice, UnitPrices, list_cost},
+    records::{Progress, RequestMetadata, Settled, Trace, UsageRow},
+};
+use std::sync::Arc;
+
+/// `error_type` of their rows.
+const INTERRUPTED: &str = "interrupted";
+
+/// What became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Charged with what had been relayed.
+    pub charged: u64,
+    /// Ended without a bill.
+    pub released: u64,
+    /// In the database already: only the journal had lost the ending.
+    pub settled_before: u64,
+}
+
+/// Settles the requests that a journal's opening handed back; their rows are shipped like all others.
+///
+/// `catalog` names the candidates that answered. Call it before requests are served.
+pub async fn recover(
+    db: &Db,
+    journal: &Arc<Journal>,
+    catalog: &Catalog,
+    interrupted: Vec<Interrupted>,
+) -> Result<Recovered, DbError> {
+    let requests: Vec<_> = interrupted.iter().map(|one| one.opened.request_id).collect();
+    let known = usage::known(&mut db.read().await?, &requests).await?;
+    let mut recovered = Recovered::default();
+    let mut answers = Vec::new();
+    for one in interrupted {
+        let request = one.opened.request_id;
+        if known.contains(&request) {
+            recovered.settled_before += 1;
+            journal.shared().release(request);
+            continue;
+        }
+        let settled = settlement(one, catalog);
+        let usage = &settled.usage;
+        tracing::warn!(
+            request.id = %request, client_key.id = %usage.api_key_id, cost_usd = %usage.cost.total,
+            "request {request} was cut off when the process before this one ended"
+        );
+        if usage.usage_source == UsageSource::None {
+            recovered.released += 1;
+        } else {
+            recovered.charged += 1;
+        }
+        answers.push(journal.settled(Box::new(settled)));
+    }
+    for answer in answers {
+        // What is not written by then waits in memory, like any settlement.
+        let _ = tokio::time::timeout(ACKNOWLEDGED_WITHIN, answer).await;
+    }
+    Ok(recovered)
+}
+
+fn settlement(one: Interrupted, catalog: &Catalog) -> Settled {
+    let Interrupted { opened, attempts, progress } = one;
+    // What was relayed counts, however much it was.
+    let progress = progress.filter(|progress| progress.source != UsageSource::None);
+    let last = attempts.last();
+    let key_id = progress.as_ref().map(|progress| progress.provider_api_key_id).or(last.map(|row| row.key_id));
+    let route = catalog.routes(opened.global_model_id).iter().find(|route| Some(route.key.id) == key_id);
+    let attempt = last.filter(|row| Some(row.key_id) == key_id);
+    let provider_id = route.map(|route| route.provider.id).or(attempt.map(|row| row.provider_id));
+    let finished_at = attempts.iter().map(|row| row.finished_at).fold(opened.created_at, i64::max);
+    let bill = progress.as_ref().map(|progress| bill(progress, route, catalog)).unwrap_or_default();
+    let usage = UsageRow {
+        request_id: opened.request_id,
+        client_request_id: None,
+        user_id: opened.user_id,
+        api_key_id: opened.api_key_id,
+        provider: provider_id
+            .and_then(|id| catalog.provider(id))
+            .map(|provider| provider.name.clone())
+            .unwrap_or_default(),
+        target_model: attempt.map(|row| row.upstream_model.clone()).filter(|name| *name != opened.model),
+        model: opened.model,
+        global_model_id: opened.global_model_id,
+        provider_id,
+        provider_endpoint_id: route.map(|route| route.endpoint.id).or(attempt.map(|row| row.endpoint_id)),
+        provider_api_key_id: key_id,
+        tokens: progress.as_ref().map(|progress| progress.tokens).unwrap_or_default(),
+        prices: bill.prices,
+        price_version_id: bill.version,
+        delivered: progress.is_some(),
+        cost: bill.list,
+        actual: bill.actual,
+        rate_multiplier: bill.multiplier,
+        usage_source: if progress.is_some() { UsageSource::Estimated } else { UsageSource::None },
+        request_type: opened.request_type,
+        api_format: opened.api_format,
+        endpoint_api_format: route.map(|route| route.endpoint.api_format),
+        is_stream: opened.is_stream,
+        is_converted: false,
+        // An answer had begun, or the client saw its connection close.
+        status_code: if progress.is_some() { 200 } else { 500 },
+        upstream_status_code: attempt.and_then(|row| row.status_code),
+        error_type: Some(INTERRUPTED.to_owned()),
+        error_message: Some("the gateway's process ended before the request did".to_owned()),
+        response_time_ms: u32::try_from((finished_at - opened.created_at) / 1_000).unwrap_or(u32::MAX),
+        first_byte_time_ms: None,
+        status: Status::Failed,
+        client_ip: None,
+        user_agent: None,
+        metadata: RequestMetadata::default(),
+        created_at: opened.created_at,
+        finished_at,
+    };
+    Settled { usage, candidates: attempts, trace: Trace::default(), account: opened.account }
+}
+
+#[derive(Default)]
+struct Bill {
+    prices: UnitPrices,
+    version: Option<domain::ids::PriceVersionId>,
+    list: Cost,
+    actual: Cost,
+    multiplier: Factor,
+}
+
+/// The bill of what was relayed: the cost is the journal's, and the prices are those that lead to it.
+fn bill(progress: &Progress, route: Option<&Route>, catalog: &Catalog) -> Bill {
+    let multiplier = match route {
+        Some(route) if route.provider.billing_type == BillingType::FreeTier => Factor::ZERO,
+        Some(route) => route.key.rate_multiplier,
+        None => Factor::ONE,
+    };
+    let in_force = route.and_then(|route| in_force(progress, route, catalog));
+    let version = in_force.and_then(|(_, version)| version);
+    Bill {
+        prices: in_force.map_or_else(|| implied(progress), |(prices, _)| prices),
+        version,
+        list: progress.cost,
+        // Only an amount beyond what can be stored fails, and such a cost was not recorded.
+        actual: progress.cost.actual(multiplier).unwrap_or(progress.cost),
+        multiplier,
+    }
+}
+
+/// The prices in force, if they lead to the recorded cost.
+fn in_force(
+    progress: &Progress,
+    route: &Route,
+    catalog: &Catalog,
+) -> Option<(UnitPrices, Option<domain::ids::PriceVersionId>)> {
+    let global = catalog.global_models.get(&route.model.global_model_id)?;
+    let price = EffectivePrice::of(global, &route.model);
+    let (tokens, family) = (&progress.tokens, route.endpoint.api_format.family());
+    [5, 60].into_iter().find_map(|ttl_minutes| {
+        let units = price.units(tokens.context(), ttl_minutes, family, &catalog.settings.price_defaults).ok()?;
+        let cost = list_cost(tokens, &units, true).ok()?;
+        (cost == progress.cost).then_some((units, price.version))
+    })
+}
+
+/// Prices that lead to the recorded cost, when those of its time are not in force any more. Exact up to a million tokens
+/// of a kind.
+fn implied(progress: &Progress) -> UnitPrices {
+    let Progress { tokens, cost, .. } = progress;
+    let price = |cost: NanoUsd, tokens: u64| {
+        let exact = i128::from(cost.0.max(0)) * 1_000_000 + i128::from(tokens / 2);
+        let nanos = exact.checked_div(i128::from(tokens)).unwrap_or(0);
+        u64::try_from(nanos).ok().and_then(PerMillion::new).unwrap_or_default()
+    };
+    let write = price(cost.cache_creation, tokens.cache_creation());
+    UnitPrices {
+        input: price(cost.input, tokens.input),
+        output: price(cost.output, tokens.output),
+        cache_read: price(cost.cache_read, tokens.cache_read),
+        cache_write_5m: write,
+        cache_write_1h: write,
+        per_request: cost.request,
+        tier_index: 0,
+    }
+}
