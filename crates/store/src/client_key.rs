@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// Characters after the prefix: about 190 bits.
 const LENGTH: usize = 32;
-/// Bytes at or above this would favour the alphabet's beginning.
-const UNBIASED: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
+/// Four times the alphabet's length: bytes at or above this would favour its beginning.
+const UNBIASED: u8 = 4 * 62;
 const SHOWN_FIRST: usize = 10;
 const SHOWN_LAST: usize = 4;
 

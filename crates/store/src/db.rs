@@ -166,13 +166,13 @@ impl Tx {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Lock {
     /// Bringing the schema up to date.
-    Migration = 0x746f_6c6c_0001,
+    Migration = 0x746f_6c01,
     /// Numbering changes in the order of their commits.
-    Feed = 0x746f_6c6c_0002,
+    Feed = 0x746f_6c02,
     /// Adding links to audit chains.
-    Audit = 0x746f_6c6c_0003,
+    Audit = 0x746f_6c03,
     /// Claiming a node's row.
-    Lease = 0x746f_6c6c_0004,
+    Lease = 0x746f_6c04,
 }
 
 /// A connection of its own, outside the pool.

@@ -232,30 +232,21 @@ impl Journal {
         let writer =
             Writer::new(Box::new(directory), options.segment_bytes, options.sync).map_err(io_error(&options.dir))?;
         let shared = Arc::new(Shared {
-            epoch,
-            dir: options.dir,
-            sync: options.sync,
-            writer: Mutex::new(writer),
-            work: Condvar::new(),
-            writable: AtomicBool::new(true),
-            write_errors: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
             unshipped: AtomicU64::new(replay.settled.len() as u64),
             interrupted: AtomicU64::new(replay.interrupted.len() as u64),
-            refusals: Refusals::default(),
             closed: Mutex::new(replay.segments),
             found: Mutex::new(replay.settled),
             found_open: Mutex::new(replay.open),
+            ..Shared::new(epoch, options.dir, options.sync, writer)
         });
-        let worker = {
-            let shared = shared.clone();
-            std::thread::Builder::new()
-                .name("journal".to_owned())
-                .spawn(move || worker::run(&shared))
-                .map_err(io_error(&shared_dir(&lock_path)))?
-        };
-        let journal = Arc::new(Self { shared, worker: Mutex::new(Some(worker)), _lock: lock_file });
+        let journal = Self::start(shared, lock_file).map_err(io_error(&lock_path))?;
         Ok(Opening { journal, interrupted: replay.interrupted, replayed: replay.report })
+    }
+
+    fn start(shared: Arc<Shared>, lock: fs::File) -> io::Result<Arc<Self>> {
+        let theirs = shared.clone();
+        let worker = std::thread::Builder::new().name("journal".to_owned()).spawn(move || worker::run(&theirs))?;
+        Ok(Arc::new(Self { shared, worker: Mutex::new(Some(worker)), _lock: lock }))
     }
 
     /// This process's epoch.
@@ -301,10 +292,6 @@ impl Journal {
     }
 }
 
-fn shared_dir(lock: &Path) -> PathBuf {
-    lock.parent().unwrap_or(lock).to_owned()
-}
-
 impl Drop for Journal {
     fn drop(&mut self) {
         self.close();
@@ -321,6 +308,26 @@ pub(crate) struct Extent {
 
 /// What shipping needs.
 impl Shared {
+    /// Of a journal in which nothing was found.
+    fn new(epoch: Epoch, dir: PathBuf, sync: SyncMode, writer: Writer) -> Self {
+        Self {
+            epoch,
+            dir,
+            sync,
+            writer: Mutex::new(writer),
+            work: Condvar::new(),
+            writable: AtomicBool::new(true),
+            write_errors: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            unshipped: AtomicU64::new(0),
+            interrupted: AtomicU64::new(0),
+            refusals: Refusals::default(),
+            closed: Mutex::default(),
+            found: Mutex::default(),
+            found_open: Mutex::default(),
+        }
+    }
+
     pub(crate) fn extent(&self) -> Extent {
         let mut writer = lock(&self.writer);
         let (number, offset) = writer.end();

@@ -15,8 +15,10 @@ fn a_minted_key_has_its_shape_and_its_fingerprint() {
 fn a_hash_is_the_sha256_of_the_whole_text() {
     // printf %s sk-test | sha256sum
     let hash = fingerprint(Secret::new("sk-test".to_owned())).hash;
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "f3abf2a6cc4f00987743db5f544ba345b4899ae31f326d8ee9c4816de153c9e0");
+    let hex = "f3abf2a6cc4f00987743db5f544ba345b4899ae31f326d8ee9c4816de153c9e0";
+    for (place, byte) in hash.iter().enumerate() {
+        assert_eq!(format!("{byte:02x}"), hex[2 * place..][..2]);
+    }
 }
 
 #[test]

@@ -7,7 +7,10 @@ use domain::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{AssertSqlSafe, Decode, Postgres, Row as _, SqlSafeStr, Sqlite, Type, postgres::PgRow, sqlite::SqliteRow};
-use std::{fmt::Display, str::FromStr};
+use std::{
+    fmt::{Display, Write as _},
+    str::FromStr,
+};
 use uuid::Uuid;
 
 /// Below what both engines take in one statement (32,766 and 65,535).
@@ -121,10 +124,10 @@ impl Tx {
             let mut values = Vec::new();
             for row in rows.by_ref().take((PARAMETERS_MAX / columns).max(1)) {
                 let comma = if values.is_empty() { "" } else { ", " };
-                sql += &format!("{comma}({})", self.placeholders(values.len() + 1, columns));
+                let _ = write!(sql, "{comma}({})", self.placeholders(values.len() + 1, columns));
                 values.extend(row);
             }
-            sql = format!("{sql} {tail}");
+            let _ = write!(sql, " {tail}");
             returned.extend(self.rows_once(AssertSqlSafe(sql), values).await?);
         }
         Ok(returned)

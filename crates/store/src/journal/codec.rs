@@ -75,6 +75,7 @@ pub(crate) struct TooLarge;
 
 /// What a reader finds.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Next {
     Record(Record),
     Released(RequestId),

@@ -20,7 +20,7 @@ const OVERFLOW: &str = "too_many_counters";
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     api_key_id: Option<ClientKeyId>,
-    key_hash_prefix: Option<[u8; 4]>,
+    hash_prefix: Option<[u8; 4]>,
     reason: String,
     minute: i64,
 }
@@ -66,7 +66,7 @@ impl Refusals {
         let example = Example { path: clipped(path), model: model.map(clipped), ip };
         let mut counters = lock(&self.0);
         let is_full = counters.live.len() >= COUNTERS_MAX;
-        match counters.live.entry(Key { api_key_id, key_hash_prefix, reason: clipped(reason), minute }) {
+        match counters.live.entry(Key { api_key_id, hash_prefix: key_hash_prefix, reason: clipped(reason), minute }) {
             Entry::Occupied(mut counter) => {
                 let (count, last) = counter.get_mut();
                 (*count, *last) = (count.saturating_add(1), example);
@@ -92,7 +92,7 @@ impl Refusals {
             .extract_if(|key, _| key.minute < now)
             .map(|(key, (count, last))| RefusalCount {
                 api_key_id: key.api_key_id,
-                key_hash_prefix: key.key_hash_prefix,
+                key_hash_prefix: key.hash_prefix,
                 reason: key.reason,
                 minute_us: key.minute * MINUTE_US,
                 count,

@@ -99,6 +99,7 @@ struct Unsynced {
 }
 
 /// Everything under the lock.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Writer {
     disk: Box<dyn Disk>,
     sync: SyncMode,

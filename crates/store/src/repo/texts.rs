@@ -13,8 +13,9 @@ impl Texts {
     pub(super) fn add(&mut self, text: Option<&str>) -> Value {
         let Some(text) = text else { return Value::Int(None) };
         // 64 bits of a hash: among a million texts, two share an id once in 37 million installations.
-        let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        let id = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&Sha256::digest(text.as_bytes())[..8]);
+        let id = i64::from_be_bytes(bytes);
         self.0.entry(id).or_insert_with(|| Value::outside(text));
         id.into()
     }

@@ -34,7 +34,7 @@ pub(super) enum Change {
 /// A stretch of the journal.
 pub(super) struct Batch {
     /// The last settlement of each request.
-    pub(super) settled: Vec<Box<Settled>>,
+    pub(super) settled: Vec<Settled>,
     /// Settlements read, replaced ones included.
     pub(super) count: u64,
     pub(super) changes: Vec<Change>,
@@ -104,12 +104,11 @@ fn read_segment(
                 let request = settled.usage.request_id;
                 batch.count += 1;
                 batch.changes.push(Change::Closed(request));
-                match places.get(&request) {
-                    Some(place) => batch.settled[*place] = settled,
-                    None => {
-                        places.insert(request, batch.settled.len());
-                        batch.settled.push(settled);
-                    }
+                if let Some(place) = places.get(&request) {
+                    batch.settled[*place] = *settled;
+                } else {
+                    places.insert(request, batch.settled.len());
+                    batch.settled.push(*settled);
                 }
                 let end = Position { segment, offset: reader.offset() };
                 batch.marks.insert(segment.epoch, end);
@@ -137,7 +136,7 @@ pub(super) async fn write(
         take_out(tx, settled, &mut tally).await?;
         usage::insert_new(tx, &[&settled.usage]).await?;
     }
-    let all: Vec<&Settled> = batch.settled.iter().map(|settled| &**settled).collect();
+    let all: Vec<&Settled> = batch.settled.iter().collect();
     candidates::insert(tx, &all).await?;
     for settled in &all {
         tally.add(settled);

@@ -43,8 +43,8 @@ pub struct Shipper {
     journal: Arc<Journal>,
     pub(super) bounds: Bounds,
     /// Up to here it is shipped; `None` when that has to be asked.
-    at: Option<Position>,
-    /// The end of the transaction whose outcome is not known, and its settlements.
+    pub(super) at: Option<Position>,
+    /// The mark of the transaction whose outcome is not known, and its settlements.
     doubtful: Option<(Position, u64)>,
     /// What was in the journal at the start is counted.
     started: bool,
@@ -116,20 +116,19 @@ impl Shipper {
             };
             wait = self.after(passed, wait);
         }
-        let last = tokio::time::timeout(LAST, async {
-            board.asked.fetch_add(1, Ordering::SeqCst);
-            self.pass().await
-        });
-        let unshipped = match last.await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the database is too slow".to_owned(),
+        board.asked.fetch_add(1, Ordering::SeqCst);
+        let last = async {
+            while let Err(error) = self.pass().await {
+                tracing::debug!(error = %error, "the last shipping is tried again");
+                tokio::time::sleep(INTERVAL).await;
+            }
         };
-        tracing::warn!(
-            unshipped = self.journal.stats().unshipped,
-            error = unshipped,
-            "what is not in the database yet stays in the journal and is shipped after the next start"
-        );
+        if tokio::time::timeout(LAST, last).await.is_err() {
+            tracing::warn!(
+                unshipped = self.journal.stats().unshipped,
+                "what is not in the database yet stays in the journal and is shipped after the next start"
+            );
+        }
     }
 
     /// Says once that it does not get on, and once that it does again; how long to wait.
@@ -188,7 +187,7 @@ impl Shipper {
             self.ship(&batch).await?;
         }
         self.at = Some(batch.end);
-        Ok(batch.more)
+        Ok(batch.more || !self.refusals.is_empty())
     }
 
     /// From here on the outcome is unknown until the commit has answered, also if this future is dropped.
@@ -197,7 +196,7 @@ impl Shipper {
         let mut tx = self.db.begin().await?;
         batch::write(&mut tx, self.node, batch, &self.refusals[..refused]).await?;
         self.at = None;
-        self.doubtful = Some((batch.end, batch.count));
+        self.doubtful = batch.marks.values().last().map(|mark| (*mark, batch.count));
         tx.commit().await?;
         self.doubtful = None;
         self.refusals.drain(..refused);
@@ -226,10 +225,9 @@ impl Shipper {
             let shipped = shared.take_found().iter().filter(|end| **end <= start).count();
             shared.shipped(shipped as u64);
         }
-        if let Some((_, count)) = self.doubtful.take_if(|(end, _)| start >= *end) {
+        if let Some((_, count)) = self.doubtful.take().filter(|(mark, _)| start >= *mark) {
             shared.shipped(count);
         }
-        self.doubtful = None;
         Ok(start)
     }
 

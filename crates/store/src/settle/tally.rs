@@ -97,12 +97,11 @@ impl Tally {
             Account::User(user) => Pot::User(user),
             Account::Key(key) => Pot::Key(key),
         });
-        match pot {
-            Some(pot) => plus(self.pots.entry(pot).or_default(), cost),
-            None => {
-                let (user, key, created_at) = (usage.user_id, usage.api_key_id, usage.created_at);
-                self.unnamed.push(Unnamed { user, key, created_at, cost });
-            }
+        if let Some(pot) = pot {
+            plus(self.pots.entry(pot).or_default(), cost);
+        } else {
+            let (user, key, created_at) = (usage.user_id, usage.api_key_id, usage.created_at);
+            self.unnamed.push(Unnamed { user, key, created_at, cost });
         }
         let key = self.keys.entry(usage.api_key_id).or_default();
         key.requests += sign;
