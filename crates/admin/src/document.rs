@@ -13,13 +13,14 @@ mod tree;
 mod upstream;
 mod values;
 
+pub(crate) use models::supports;
 pub use models::{GlobalModelDoc, ModelDoc};
 pub use people::{AccessDoc, ClientKeyDoc, MappingDoc, QuotaDoc, QuotaType, UserDoc};
 pub use read::nearest;
 pub use secrets::Sources;
 pub use settings::SettingsDoc;
 pub use tree::Syntax;
-pub use upstream::{EndpointDoc, ProviderDoc, ProviderKeyDoc, ProxyDoc};
+pub use upstream::{EndpointDoc, ProviderDoc, ProviderKeyDoc};
 
 use std::fmt;
 
@@ -52,6 +53,8 @@ pub struct Place {
     pub line: u32,
     /// The path of the field, such as `providers[0].endpoints[1]`.
     pub field: String,
+    /// Of a table: its fields and their lines.
+    lines: Vec<(String, u32)>,
 }
 
 impl Place {
@@ -60,10 +63,11 @@ impl Place {
         Problem { line: Some(self.line), field: self.field.clone(), message: message.into() }
     }
 
-    /// A problem with one field of what stands here.
+    /// A problem with one field of what stands here, on the field's own line if it is there.
     pub fn field_problem(&self, name: &str, message: impl Into<String>) -> Problem {
         let field = if self.field.is_empty() { name.to_owned() } else { format!("{}.{name}", self.field) };
-        Problem { line: Some(self.line), field, message: message.into() }
+        let line = self.lines.iter().find(|(known, _)| known == name).map_or(self.line, |(_, line)| *line);
+        Problem { line: Some(line), field, message: message.into() }
     }
 }
 
@@ -163,10 +167,10 @@ impl Document {
         Some(document)
     }
 
-    /// Every URL of the document that would be dialled, with its place.
-    pub fn base_urls(&self) -> impl Iterator<Item = (&str, Place)> {
+    /// Every URL of the document that would be dialled, and the endpoint whose `base_url` it is.
+    pub fn base_urls(&self) -> impl Iterator<Item = (&str, &Place)> {
         let endpoints = self.providers.iter().flat_map(|provider| &provider.endpoints);
-        endpoints.filter_map(|endpoint| Some((endpoint.base_url.as_deref()?, endpoint.at.clone())))
+        endpoints.filter_map(|endpoint| Some((endpoint.base_url.as_deref()?, &endpoint.at)))
     }
 }
 

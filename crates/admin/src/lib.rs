@@ -2,4 +2,10 @@
 //!
 //! It decides what the catalog shall be and says how the process does; serving requests is the data plane's.
 
+mod apply;
+mod check;
 pub mod document;
+pub mod http;
+
+pub use apply::{Action, ApplyError, ApplyOptions, Change, FieldChange, MintedKey, Report, Resolver, apply};
+pub use check::{Checked, Finding, Level, check};

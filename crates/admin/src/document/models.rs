@@ -97,7 +97,7 @@ impl ModelDoc {
 }
 
 /// The field that says whether a model has a feature.
-pub(super) const fn supports(feature: Feature) -> &'static str {
+pub(crate) const fn supports(feature: Feature) -> &'static str {
     match feature {
         Feature::Vision => "supports_vision",
         Feature::FunctionCalling => "supports_function_calling",

@@ -51,11 +51,12 @@ pub struct UserDoc {
     pub at: Place,
     pub username: String,
     pub email: Option<String>,
-    /// Acts on creation only.
-    pub password: Option<Secret>,
+    /// Acts on creation only; null makes a user who cannot log in by password.
+    pub password: Patch<Secret>,
     pub role: Option<Role>,
     pub access: AccessDoc,
-    pub model_capability_settings: Patch<BTreeMap<String, BTreeMap<Capability, bool>>>,
+    /// By global model.
+    pub model_capability_settings: Patch<Vec<(Reference, BTreeMap<Capability, bool>)>>,
     pub quota: Patch<QuotaDoc>,
     pub is_active: Option<bool>,
 }
@@ -67,14 +68,14 @@ impl UserDoc {
             at: fields.place(),
             username: fields.need("username", username).unwrap_or_default(),
             email: fields.keep("email", email),
-            password: fields.keep_with("password", secret),
+            password: fields.patch_with("password", secret),
             role: fields.keep("role", name),
             access: AccessDoc::read(&mut fields),
             model_capability_settings: fields.patch_with("model_capability_settings", |reader, node| {
-                let models = reader.entries(node, |reader, entry: &Entry| {
-                    Some((entry.key.clone(), capability_switches(reader, &entry.value)?))
-                })?;
-                Some(models.into_iter().collect())
+                reader.entries(node, |reader, entry: &Entry| {
+                    let model = Reference { name: entry.key.clone(), at: reader.place(entry.line) };
+                    Some((model, capability_switches(reader, &entry.value)?))
+                })
             }),
             quota: fields.patch_with("quota", QuotaDoc::read),
             is_active: fields.keep("is_active", boolean),

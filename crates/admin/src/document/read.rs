@@ -41,7 +41,7 @@ impl<'s> Reader<'s> {
 
     /// Where the value that is being read stands.
     pub(super) fn place(&self, line: u32) -> Place {
-        Place { line, field: self.field() }
+        Place { line, field: self.field(), lines: Vec::new() }
     }
 
     fn field(&self) -> String {
@@ -127,9 +127,10 @@ impl<'n, 's> Fields<'n, '_, 's> {
         self.entries.iter().find(|entry| entry.key == name).map(|entry| &entry.value)
     }
 
-    /// Where the table itself stands.
+    /// Where the table itself stands, and its fields.
     pub(super) fn place(&self) -> Place {
-        self.reader.place(self.line)
+        let lines = self.entries.iter().map(|entry| (entry.key.clone(), entry.value.line)).collect();
+        Place { lines, ..self.reader.place(self.line) }
     }
 
     /// Notes a problem of one field, or of the table if the field is absent.

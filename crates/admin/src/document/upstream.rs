@@ -85,7 +85,6 @@ pub struct EndpointDoc {
     pub is_active: Option<bool>,
     pub custom_path: Patch<String>,
     pub config: Patch<EndpointConfig>,
-    pub proxy: Patch<ProxyDoc>,
     pub keys: Vec<ProviderKeyDoc>,
 }
 
@@ -103,7 +102,6 @@ impl EndpointDoc {
         let is_active = fields.keep("is_active", boolean);
         let custom_path = fields.patch("custom_path", custom_path);
         let config = fields.patch_with("config", config);
-        let proxy = fields.patch_with("proxy", ProxyDoc::read);
         let keys = fields.list("keys", ProviderKeyDoc::read);
         fields.finish();
         Some(Self {
@@ -118,31 +116,8 @@ impl EndpointDoc {
             is_active,
             custom_path,
             config,
-            proxy,
             keys,
         })
-    }
-}
-
-/// A proxy in front of an endpoint.
-#[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "the fields are those of the document")]
-pub struct ProxyDoc {
-    pub url: String,
-    pub username: Option<String>,
-    pub password: Option<Secret>,
-    pub enabled: bool,
-}
-
-impl ProxyDoc {
-    fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Self> {
-        let mut fields = reader.fields(node)?;
-        let url = fields.need("url", url(500, &["http", "https", "socks5", "socks5h"]));
-        let username = fields.patch("username", text(200));
-        let password = fields.patch_with("password", secret);
-        let enabled = fields.keep("enabled", boolean).unwrap_or(true);
-        fields.finish();
-        Some(Self { url: url?, username: username.into(), password: password.into(), enabled })
     }
 }
 

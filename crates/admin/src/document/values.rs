@@ -152,7 +152,7 @@ pub(super) fn nothing(node: &Node) -> Read<()> {
     }
 }
 
-/// The base URL of an endpoint or a proxy: one of `schemes`, a host, no credentials, no query.
+/// A URL: one of `schemes`, a host, no credentials, no query.
 pub(super) fn url(max: usize, schemes: &'static [&'static str]) -> impl Fn(&Node) -> Read<String> {
     move |node| {
         let text = text(max)(node)?;

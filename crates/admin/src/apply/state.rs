@@ -1,0 +1,328 @@
+//! The whole configuration: as it is in the database, and as it shall be.
+
+use super::{
+    ApplyError,
+    table::{Stored, Table},
+};
+use domain::{
+    catalog::{Catalog, ClientKey, GlobalModel, KeyLimits, Model, Parts, Settings, User},
+    format::ApiFormat,
+    ids::{EndpointId, GlobalModelId, ProviderId, UserId},
+};
+use std::collections::HashMap;
+use store::{
+    DbError, Tx,
+    repo::{
+        api_keys::{self, ClientKeyRow},
+        endpoints::{self, EndpointRow},
+        global_models::{self, GlobalModelRow},
+        mappings::{self, MappingRow},
+        models::{self, ModelRow},
+        provider_keys::{self, ProviderKeyRow},
+        providers::{self, ProviderRow},
+        quotas::{self, QuotaRow},
+        settings,
+        users::{self, UserRow},
+    },
+};
+
+/// A user with the open quota period, if there is one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Person {
+    pub(crate) row: UserRow,
+    pub(super) period: Option<QuotaRow>,
+}
+
+/// A client key with its ties to providers.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Key {
+    pub(crate) row: ClientKeyRow,
+    pub(super) mappings: Vec<MappingRow>,
+}
+
+impl Key {
+    /// Mappings have an order of their own, so that two lists of the same ones are equal.
+    pub(super) fn new(mut mappings: Vec<MappingRow>, row: ClientKeyRow) -> Self {
+        mappings.sort_unstable_by_key(|mapping| mapping.provider_id);
+        Self { row, mappings }
+    }
+}
+
+/// Everything that a document can change.
+pub(crate) struct State {
+    pub(super) settings_before: Settings,
+    pub(crate) settings: Settings,
+    pub(crate) global_models: Table<GlobalModelRow>,
+    pub(crate) providers: Table<ProviderRow>,
+    pub(crate) endpoints: Table<EndpointRow>,
+    pub(crate) provider_keys: Table<ProviderKeyRow>,
+    pub(crate) models: Table<ModelRow>,
+    pub(crate) users: Table<Person>,
+    pub(crate) client_keys: Table<Key>,
+}
+
+impl State {
+    pub(crate) async fn read(tx: &mut Tx) -> Result<Self, DbError> {
+        let settings = settings::load(tx).await?;
+        let mut periods: HashMap<UserId, QuotaRow> =
+            quotas::active_any_owner(tx).await?.into_iter().map(|period| (period.user_id, period)).collect();
+        let people = users::all_any_owner(tx).await?.into_iter();
+        let people = people.map(|row| Person { period: periods.remove(&row.id), row }).collect();
+        let mut ties: HashMap<_, Vec<MappingRow>> = HashMap::new();
+        for mapping in mappings::all_any_owner(tx).await? {
+            ties.entry(mapping.api_key_id).or_default().push(mapping);
+        }
+        let keys = api_keys::all_any_owner(tx).await?.into_iter();
+        let keys = keys.map(|row| Key::new(ties.remove(&row.id).unwrap_or_default(), row)).collect();
+        Ok(Self {
+            settings_before: settings.clone(),
+            settings,
+            global_models: Table::new(global_models::all(tx).await?),
+            providers: Table::new(providers::all(tx).await?),
+            endpoints: Table::new(endpoints::all(tx).await?),
+            provider_keys: Table::new(provider_keys::all(tx).await?),
+            models: Table::new(models::all(tx).await?),
+            users: Table::new(people),
+            client_keys: Table::new(keys),
+        })
+    }
+
+    /// Makes the database what this state is; an order in which every row finds those that it names.
+    pub(super) async fn write(&self, tx: &mut Tx) -> Result<(), ApplyError> {
+        let defaults = as_json(&Settings::default())?;
+        for (name, _, after) in self.changed_settings()? {
+            let value = Some(&after).filter(|after| defaults.get(&name) != Some(after));
+            settings::set(tx, &name, value).await?;
+        }
+        self.global_models.write(tx).await?;
+        self.providers.write(tx).await?;
+        self.endpoints.write(tx).await?;
+        self.provider_keys.write(tx).await?;
+        self.models.write(tx).await?;
+        self.users.write(tx).await?;
+        self.client_keys.write(tx).await
+    }
+
+    /// Name, value before and value after of every setting that changes.
+    pub(super) fn changed_settings(&self) -> Result<Vec<(String, serde_json::Value, serde_json::Value)>, DbError> {
+        let before = as_json(&self.settings_before)?;
+        let after = as_json(&self.settings)?;
+        let mut changed = Vec::new();
+        for (name, after) in after.as_object().into_iter().flatten() {
+            let before = before.get(name).cloned().unwrap_or_default();
+            if before != *after {
+                changed.push((name.clone(), before, after.clone()));
+            }
+        }
+        Ok(changed)
+    }
+
+    pub(super) fn endpoint(&self, provider: ProviderId, format: ApiFormat) -> Option<&EndpointRow> {
+        self.endpoints.named(&(provider, format))
+    }
+
+    /// The catalog that this state makes.
+    pub(crate) fn catalog(&self) -> Result<Catalog, ApplyError> {
+        let parts = Parts {
+            revision: 0,
+            settings: self.settings.clone(),
+            users: self.users.rows().map(user).collect(),
+            client_keys: self.client_keys.rows().map(client_key).collect(),
+            providers: self.providers.rows().map(ProviderRow::provider).collect(),
+            endpoints: self.endpoints.rows().map(EndpointRow::endpoint).collect(),
+            provider_keys: self.provider_keys.rows().map(ProviderKeyRow::provider_key).collect(),
+            global_models: self.global_models.rows().map(global_model).collect(),
+            models: self.models.rows().map(model).collect(),
+        };
+        Ok(Catalog::build(parts)?)
+    }
+}
+
+fn as_json(settings: &Settings) -> Result<serde_json::Value, DbError> {
+    serde_json::to_value(settings).map_err(|error| DbError::Unstorable(error.to_string()))
+}
+
+fn user(person: &Person) -> User {
+    let row = person.row.clone();
+    User {
+        id: row.id,
+        username: row.username,
+        email: row.email,
+        role: row.role,
+        is_active: row.is_active,
+        access: row.access,
+        model_capability_settings: row.model_capability_settings,
+        default_provider_id: row.default_provider_id,
+        quota: person.period.as_ref().map(|period| period.quota_usd).or(row.quota_usd),
+    }
+}
+
+fn client_key(key: &Key) -> ClientKey {
+    let row = key.row.clone();
+    ClientKey {
+        id: row.id,
+        user_id: row.user_id,
+        name: row.name.unwrap_or_default(),
+        key_hash: row.key_hash,
+        previous_key_hash: row.previous_key_hash,
+        previous_valid_until: row.previous_valid_until,
+        is_standalone: row.is_standalone,
+        balance: row.current_balance_usd.filter(|_| row.is_standalone),
+        access: row.access,
+        allowed_ips: row.allowed_ips,
+        limits: KeyLimits { rate: row.rate_limit, concurrent: row.concurrent_limit },
+        force_capabilities: row.force_capabilities,
+        on_disconnect: row.on_disconnect,
+        is_active: row.is_active,
+        is_locked: row.locked_at.is_some(),
+        expires_at: row.expires_at,
+        mappings: key.mappings.iter().map(MappingRow::mapping).collect(),
+    }
+}
+
+fn global_model(row: &GlobalModelRow) -> GlobalModel {
+    let row = row.clone();
+    GlobalModel {
+        id: row.id,
+        name: row.name,
+        display_name: row.display_name,
+        price_per_request: row.default_price_per_request,
+        tiered_pricing: row.default_tiered_pricing,
+        is_free: row.is_free,
+        price_version: None, // not there before the write
+        supported_capabilities: row.supported_capabilities,
+        config: row.config,
+        is_active: row.is_active,
+        created_at: 0,
+    }
+}
+
+fn model(row: &ModelRow) -> Model {
+    let row = row.clone();
+    Model {
+        id: row.id,
+        provider_id: row.provider_id,
+        global_model_id: row.global_model_id,
+        provider_model_name: row.provider_model_name,
+        aliases: row.provider_model_aliases,
+        price_per_request: row.price_per_request,
+        tiered_pricing: row.tiered_pricing,
+        is_free: row.is_free,
+        price_version: None,
+        supports: row.supports,
+        is_active: row.is_active,
+        is_available: row.is_available,
+    }
+}
+
+/// Ties an entity to its functions of the store.
+macro_rules! stored {
+    ($($row:ty, $kind:literal, $key:ty, |$this:ident| $of:expr, $insert:path, $update:path;)*) => {$(
+        impl Stored for $row {
+            type Key = $key;
+            const KIND: &'static str = $kind;
+
+            fn key(&self) -> Option<Self::Key> {
+                let $this = self;
+                Some($of)
+            }
+
+            fn id(&self) -> String {
+                self.id.to_string()
+            }
+
+            async fn insert(&self, tx: &mut Tx) -> Result<(), DbError> {
+                $insert(tx, self).await
+            }
+
+            async fn update(&self, _before: &Self, tx: &mut Tx) -> Result<bool, DbError> {
+                $update(tx, self).await
+            }
+        }
+    )*};
+}
+stored! {
+    GlobalModelRow, "global_model", String, |row| row.name.clone(), global_models::insert, global_models::update;
+    ProviderRow, "provider", String, |row| row.name.clone(), providers::insert, providers::update;
+    EndpointRow, "endpoint", (ProviderId, ApiFormat), |row| (row.provider_id, row.api_format),
+        endpoints::insert, endpoints::update;
+    ProviderKeyRow, "provider_key", (EndpointId, String), |row| (row.endpoint_id, row.name.clone()),
+        provider_keys::insert, provider_keys::update;
+    ModelRow, "model", (ProviderId, GlobalModelId), |row| (row.provider_id, row.global_model_id),
+        models::insert, models::update;
+}
+
+impl Stored for Person {
+    type Key = String;
+    const KIND: &'static str = "user";
+
+    fn key(&self) -> Option<String> {
+        Some(self.row.username.clone())
+    }
+
+    fn id(&self) -> String {
+        self.row.id.to_string()
+    }
+
+    async fn insert(&self, tx: &mut Tx) -> Result<(), DbError> {
+        users::insert(tx, &self.row).await?;
+        match &self.period {
+            Some(period) => quotas::open(tx, period).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn update(&self, before: &Self, tx: &mut Tx) -> Result<bool, DbError> {
+        if self.row != before.row && !users::update(tx, &self.row).await? {
+            return Ok(false);
+        }
+        match (&before.period, &self.period) {
+            (before, after) if before == after => Ok(true),
+            (Some(before), Some(after)) if before.id == after.id => {
+                quotas::set_limit(tx, self.row.id, after.quota_usd).await
+            }
+            (_, Some(after)) => quotas::open(tx, after).await.map(|()| true),
+            (_, None) => quotas::close(tx, self.row.id).await,
+        }
+    }
+}
+
+impl Stored for Key {
+    type Key = (Option<UserId>, String);
+    const KIND: &'static str = "api_key";
+
+    fn key(&self) -> Option<Self::Key> {
+        Some((self.row.user_id, self.row.name.clone()?))
+    }
+
+    fn id(&self) -> String {
+        self.row.id.to_string()
+    }
+
+    async fn insert(&self, tx: &mut Tx) -> Result<(), DbError> {
+        api_keys::insert(tx, &self.row).await?;
+        for mapping in &self.mappings {
+            mappings::insert(tx, mapping).await?;
+        }
+        Ok(())
+    }
+
+    async fn update(&self, before: &Self, tx: &mut Tx) -> Result<bool, DbError> {
+        if self.row != before.row && !api_keys::update_any_owner(tx, &self.row).await? {
+            return Ok(false);
+        }
+        for gone in before.mappings.iter().filter(|old| !self.mappings.iter().any(|new| new.id == old.id)) {
+            mappings::delete_any_owner(tx, gone.id).await?;
+        }
+        for mapping in &self.mappings {
+            match before.mappings.iter().find(|old| old.id == mapping.id) {
+                None => mappings::insert(tx, mapping).await?,
+                Some(old) if old != mapping => {
+                    mappings::update_any_owner(tx, mapping).await?;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,224 @@
+//! What is wrong, or odd, with a catalog: the document's, else the database's.
+
+use crate::{
+    apply::{ApplyError, ApplyOptions, Dial, Names, Report, State, examine, outcome},
+    document::Document,
+};
+use domain::{
+    catalog::{Access, Catalog, Route},
+    egress::EgressPolicy,
+    money::NanoUsd,
+};
+use std::{collections::HashSet, fmt};
+use store::{Store, repo::endpoints::EndpointRow, vault::Column};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something will not work.
+    Error,
+    /// Something may not be meant.
+    Warning,
+}
+
+/// One thing worth knowing about a catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is about, such as `endpoint acme/CLAUDE`.
+    pub about: String,
+    /// What there is to say.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        };
+        write!(f, "{level}: {}: {}", self.about, self.message)
+    }
+}
+
+/// A catalog that was checked; nothing was written.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    /// Errors first.
+    pub findings: Vec<Finding>,
+    /// What the document would change.
+    pub report: Option<Report>,
+    /// Active endpoints by name, and where they are: for whoever wants to reach them.
+    pub base_urls: Vec<(String, String)>,
+}
+
+impl Checked {
+    /// Whether anything will not work.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.level == Level::Error)
+    }
+}
+
+/// Checks what `document` would make of the catalog, or without one the catalog of the database.
+///
+/// A document that would be refused is an error; what is only found in the catalog is a finding.
+pub async fn check(
+    store: &Store,
+    document: Option<&Document>,
+    options: &ApplyOptions,
+    egress: &EgressPolicy,
+) -> Result<Checked, ApplyError> {
+    let (report, state) = match document {
+        Some(document) => {
+            let options = options.clone().dry_run();
+            let (report, state) = outcome(store, document, &options, egress).await?;
+            (Some(report), state)
+        }
+        None => (None, State::read(&mut store.db().read().await?).await?),
+    };
+    let catalog = state.catalog()?;
+    let names = Names::of(&state);
+    let mut findings = Findings(Vec::new());
+    findings.settings(&state);
+    findings.models(&state, &catalog, options.now_us);
+    findings.upstream(&state, &names, store, options.now_us);
+    findings.people(&state, &names, options.now_us);
+
+    let endpoints: Vec<_> = state.endpoints.rows().filter(|endpoint| is_on(&catalog, endpoint)).collect();
+    let urls = endpoints.iter().map(|endpoint| endpoint.base_url.as_str());
+    let dials = examine(urls, egress, &options.resolver).await;
+    for endpoint in &endpoints {
+        let about = format!("endpoint {}", names.endpoint(endpoint.id));
+        match dials.get(endpoint.base_url.as_str()) {
+            Some(Dial::Forbidden(why)) => findings.error(about, why.to_string()),
+            Some(Dial::Unresolved) => {
+                findings.warning(about, format!("the host of {} does not resolve now", endpoint.base_url));
+            }
+            Some(Dial::Fine) | None => {}
+        }
+    }
+    findings.0.sort_by_key(|finding| finding.level);
+    let base_urls = endpoints.iter().map(|endpoint| (names.endpoint(endpoint.id), endpoint.base_url.clone()));
+    Ok(Checked { findings: findings.0, report, base_urls: base_urls.collect() })
+}
+
+fn is_on(catalog: &Catalog, endpoint: &EndpointRow) -> bool {
+    endpoint.is_active && catalog.provider(endpoint.provider_id).is_some_and(|provider| provider.is_active)
+}
+
+/// Whether a route could serve at all, whoever asks.
+fn is_usable(route: &Route, now_us: i64) -> bool {
+    let is_past = |date: Option<i64>| date.is_some_and(|date| date <= now_us);
+    let Route { provider, model, endpoint, key } = route;
+    provider.is_active
+        && endpoint.is_active
+        && key.is_active
+        && model.is_active
+        && model.is_available
+        && !is_past(provider.quota_expires_at)
+        && !is_past(key.expires_at)
+        && provider.rpm_limit != Some(0)
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn error(&mut self, about: String, message: impl Into<String>) {
+        self.0.push(Finding { level: Level::Error, about, message: message.into() });
+    }
+
+    fn warning(&mut self, about: String, message: impl Into<String>) {
+        self.0.push(Finding { level: Level::Warning, about, message: message.into() });
+    }
+
+    fn settings(&mut self, state: &State) {
+        let zone = &state.settings.timezone;
+        if jiff::tz::TimeZone::get(zone).is_err() {
+            self.error("setting timezone".to_owned(), format!("the time zone {zone} is not known here"));
+        }
+    }
+
+    fn models(&mut self, state: &State, catalog: &Catalog, now_us: i64) {
+        for row in state.global_models.rows().filter(|row| row.is_active) {
+            let about = || format!("global model {}", row.name);
+            let has_request_price = row.default_price_per_request.is_some_and(|price| price > NanoUsd::ZERO);
+            match row.default_tiered_pricing.as_ref().map(|tiers| tiers.validate(row.is_free, has_request_price)) {
+                None => self.error(about(), "is active without prices"),
+                Some(Err(invalid)) => self.error(about(), invalid.to_string()),
+                Some(Ok(())) => {}
+            }
+            let routes = catalog.routes(row.id);
+            if routes.is_empty() {
+                self.warning(about(), "no provider with an endpoint and a key serves it");
+            } else if !routes.iter().any(|route| is_usable(route, now_us)) {
+                self.warning(about(), "every way to serve it is switched off or past its date");
+            }
+        }
+    }
+
+    fn upstream(&mut self, state: &State, names: &Names, store: &Store, now_us: i64) {
+        let with_endpoint: HashSet<_> = state.endpoints.rows().map(|endpoint| endpoint.provider_id).collect();
+        let with_model: HashSet<_> = state.models.rows().map(|model| model.provider_id).collect();
+        let with_key: HashSet<_> = state.provider_keys.rows().map(|key| key.endpoint_id).collect();
+        for provider in state.providers.rows().filter(|provider| provider.is_active) {
+            let about = || format!("provider {}", provider.name);
+            if !with_endpoint.contains(&provider.id) {
+                self.warning(about(), "has no endpoint");
+            }
+            if !with_model.contains(&provider.id) {
+                self.warning(about(), "serves no model");
+            }
+            if provider.quota_expires_at.is_some_and(|date| date <= now_us) {
+                self.warning(about(), "is skipped: its quota_expires_at is past");
+            }
+        }
+        for endpoint in state.endpoints.rows().filter(|row| row.is_active && !with_key.contains(&row.id)) {
+            self.warning(format!("endpoint {}", names.endpoint(endpoint.id)), "has no key");
+        }
+        for key in state.provider_keys.rows() {
+            let about = || format!("provider key {}/{}", names.endpoint(key.endpoint_id), key.name);
+            if store.vault().unseal(Column::ProviderKey, key.id.uuid(), &key.api_key).is_err() {
+                self.error(about(), "cannot be opened with this master key");
+            }
+            if key.is_active && key.expires_at.is_some_and(|date| date <= now_us) {
+                self.warning(about(), "is skipped: its expires_at is past");
+            }
+        }
+    }
+
+    fn people(&mut self, state: &State, names: &Names, now_us: i64) {
+        for person in state.users.rows() {
+            self.access(&format!("user {}", person.row.username), &person.row.access, names);
+        }
+        let inactive = state.users.rows().filter(|person| !person.row.is_active);
+        let inactive: HashSet<_> = inactive.map(|person| person.row.id).collect();
+        for key in state.client_keys.rows() {
+            let row = &key.row;
+            let about = format!("api key {}", names.client_key(row));
+            self.access(&about, &row.access, names);
+            if !row.is_active {
+                continue;
+            }
+            if row.user_id.is_some_and(|owner| inactive.contains(&owner)) {
+                self.warning(about.clone(), "is refused: its owner is not active");
+            }
+            if row.expires_at.is_some_and(|date| date <= now_us) {
+                self.warning(about, "is refused: its expires_at is past");
+            }
+        }
+    }
+
+    /// What an `allowed_*` list still names and is gone allows nothing.
+    fn access(&mut self, about: &str, access: &Access, names: &Names) {
+        for id in access.providers.iter().flatten().filter(|id| !names.has_provider(**id)) {
+            self.warning(about.to_owned(), format!("allowed_providers names {id}, which does not exist"));
+        }
+        for id in access.endpoints.iter().flatten().filter(|id| !names.has_endpoint(**id)) {
+            self.warning(about.to_owned(), format!("allowed_endpoints names {id}, which does not exist"));
+        }
+        for name in access.models.iter().flatten().filter(|name| !names.has_global_model(name)) {
+            self.warning(about.to_owned(), format!("allowed_models names {name}, which does not exist"));
+        }
+    }
+}
