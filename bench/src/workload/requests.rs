@@ -1,0 +1,60 @@
+//! The requests, as bytes.
+
+use bytes::Bytes;
+
+use crate::{
+    load::Request,
+    stack::{CLIENT_KEY, MODEL},
+};
+
+/// Content events of a live stream.
+pub(super) const LIVE_EVENTS: usize = 100;
+/// Milliseconds between the events of live streams.
+const LIVE_GAPS_MS: [u32; 4] = [5, 8, 12, 20];
+/// Milliseconds between the events of streams that only stay open.
+pub(super) const HELD_GAP_MS: u32 = 200;
+/// Bytes of a long prompt.
+const LARGE: usize = 300_000;
+
+/// A few words, a whole answer.
+pub(super) fn small() -> Request {
+    chat("", "Say hello.", false)
+}
+
+/// A long conversation, a whole answer.
+pub(super) fn large() -> Request {
+    const LINE: &str = r#"fn main() {\n    let toll = 42; // \"every line\" of a file that an agent has read\n}\n"#;
+    let text = LINE.repeat(LARGE.div_ceil(LINE.len()));
+    chat(&format!(r#"{{"role":"system","content":"{text}"}},"#), "Say hello.", false)
+}
+
+/// A stream in one burst.
+pub(super) fn burst() -> Request {
+    chat("", "[[burst 100]]", true)
+}
+
+/// Streams whose events come at several paces.
+pub(super) fn live() -> Vec<Request> {
+    LIVE_GAPS_MS.iter().map(|gap| chat("", &format!("[[burst {LIVE_EVENTS}]] [[slow {gap}]]"), true)).collect()
+}
+
+/// A stream that outlasts what is measured beside it.
+pub(super) fn held() -> Request {
+    chat("", &format!("[[burst 300]] [[slow {HELD_GAP_MS}]]"), true)
+}
+
+/// A chat completion as the official SDKs lay it out. `before` are earlier messages, each with a comma after it.
+fn chat(before: &str, prompt: &str, stream: bool) -> Request {
+    let stream_fields = if stream { r#","stream":true,"stream_options":{"include_usage":true}"# } else { "" };
+    let body = format!(
+        r#"{{"messages":[{before}{{"role":"user","content":"{prompt}"}}],"model":"{MODEL}","max_completion_tokens":1000{stream_fields}}}"#
+    );
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: application/json\r\n\
+         content-type: application/json\r\nuser-agent: OpenAI/Python 2.0.0\r\nx-stainless-lang: python\r\n\
+         x-stainless-os: Linux\r\nx-stainless-retry-count: 0\r\nauthorization: Bearer {CLIENT_KEY}\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    Request { bytes: Bytes::from([head, body].concat()), ends_with: if stream { b"data: [DONE]\n\n" } else { b"}" } }
+}
