@@ -15,7 +15,7 @@ def client(key=KEY, max_retries=0):
 
 def ask(caller, text, model=MODEL, **more):
     messages = text if isinstance(text, list) else [{"role": "user", "content": text}]
-    return caller.messages.create(model=model, max_tokens=1024, messages=messages, **more)
+    return caller.messages.create(model=model, max_tokens=2048, messages=messages, **more)
 
 
 def text_of(message):
@@ -34,7 +34,7 @@ class Messages(unittest.TestCase):
 
     def test_streaming(self):
         with client().messages.stream(
-            model=MODEL, max_tokens=1024, messages=[{"role": "user", "content": SAY}]
+            model=MODEL, max_tokens=2048, messages=[{"role": "user", "content": SAY}]
         ) as stream:
             pieces = list(stream.text_stream)
             final = stream.get_final_message()
@@ -43,7 +43,7 @@ class Messages(unittest.TestCase):
         self.note(request, final.usage)
 
     def test_thinking(self):
-        answer = ask(client(), "[[think about the toll]]", thinking={"type": "enabled", "budget_tokens": 1023})
+        answer = ask(client(), "[[think about the toll]]", thinking={"type": "enabled", "budget_tokens": 1024})
         thought = next(block for block in answer.content if block.type == "thinking")
         self.assertTrue(thought.thinking and thought.signature)
         self.note(answer._request_id, answer.usage)

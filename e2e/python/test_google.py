@@ -19,35 +19,41 @@ WITH_TOOLS = types.GenerateContentConfig(
 )
 
 
-def client(key=KEY, retry=None):
-    return genai.Client(api_key=key, http_options=types.HttpOptions(base_url=URL, retry_options=retry))
+def client(key=KEY):
+    return genai.Client(api_key=key, http_options=types.HttpOptions(base_url=URL))
+
+
+class Case(unittest.TestCase):
+    """This SDK closes its connections with the client, so each test keeps one."""
+
+    def setUp(self):
+        self.client = client()
 
 
 def user(text):
     return types.Content(role="user", parts=[types.Part(text=text)])
 
 
-class Generate(unittest.TestCase):
+class Generate(Case):
     def note(self, answer):
         usage = answer.usage_metadata
         output = usage.candidates_token_count + (usage.thoughts_token_count or 0)
         record(self, answer.sdk_http_response.headers["x-request-id"], usage.prompt_token_count, output)
 
     def test_plain(self):
-        answer = client().models.generate_content(model=MODEL, contents=SAY)
+        answer = self.client.models.generate_content(model=MODEL, contents=SAY)
         self.assertEqual(answer.text, SAID)
         self.assertEqual(answer.candidates[0].finish_reason, types.FinishReason.STOP)
         self.note(answer)
 
     def test_streaming(self):
-        chunks = list(client().models.generate_content_stream(model=MODEL, contents=SAY))
+        chunks = list(self.client.models.generate_content_stream(model=MODEL, contents=SAY))
         self.assertEqual("".join(chunk.text or "" for chunk in chunks), SAID)
         self.assertEqual(chunks[-1].candidates[0].finish_reason, types.FinishReason.STOP)
         self.note(chunks[-1])
 
     def test_tool_round_trip(self):
-        caller = client()
-        asked = caller.models.generate_content(model=MODEL, contents=[user(CALL)], config=WITH_TOOLS)
+        asked = self.client.models.generate_content(model=MODEL, contents=[user(CALL)], config=WITH_TOOLS)
         call = asked.function_calls[0]
         self.assertEqual((call.name, call.args), ("get_weather", ARGUMENTS))
         result = types.FunctionResponse(id=call.id, name=call.name, response={"result": RESULT})
@@ -56,30 +62,31 @@ class Generate(unittest.TestCase):
             asked.candidates[0].content,
             types.Content(role="user", parts=[types.Part(function_response=result)]),
         ]
-        told = caller.models.generate_content(model=MODEL, contents=turns, config=WITH_TOOLS)
+        told = self.client.models.generate_content(model=MODEL, contents=turns, config=WITH_TOOLS)
         self.assertIn(RESULT, told.text)
         for answer in (asked, told):
             self.note(answer)
 
     def test_token_counting(self):
-        self.assertGreater(client().models.count_tokens(model=MODEL, contents=SAY).total_tokens, 0)
+        self.assertGreater(self.client.models.count_tokens(model=MODEL, contents=SAY).total_tokens, 0)
 
 
-class Lists(unittest.TestCase):
+class Lists(Case):
     def test_models(self):
-        self.assertIn(f"models/{MODEL}", [model.name for model in client().models.list()])
+        self.assertIn(f"models/{MODEL}", [model.name for model in self.client.models.list()])
 
     def test_one_model(self):
-        self.assertEqual(client().models.get(model=MODEL).name, f"models/{MODEL}")
+        self.assertEqual(self.client.models.get(model=MODEL).name, f"models/{MODEL}")
 
 
 class Errors(unittest.TestCase):
     def failure(self, expected, code, status, model, text, key=KEY):
+        caller = client(key)
         with self.assertRaises(expected) as raised:
-            client(key).models.generate_content(model=model, contents=text)
+            list(caller.models.generate_content_stream(model=model, contents=text))
         self.assertEqual((raised.exception.code, raised.exception.status), (code, status))
         with self.assertRaises(expected) as raised:
-            list(client(key).models.generate_content_stream(model=model, contents=text))
+            caller.models.generate_content(model=model, contents=text)
         self.assertEqual((raised.exception.code, raised.exception.status), (code, status))
         return raised.exception
 

@@ -1,5 +1,6 @@
 """The OpenAI SDK: Chat Completions, Responses, lists and errors."""
 
+import asyncio
 import json
 import unittest
 
@@ -62,13 +63,11 @@ class Chat(unittest.TestCase):
         self.assertEqual((call.function.name, json.loads(call.function.arguments)), ("get_weather", ARGUMENTS))
 
     def test_many_at_once(self):
-        import asyncio
-
         async def ask():
-            caller = openai.AsyncOpenAI(api_key=KEY, base_url=f"{URL}/v1", max_retries=0)
-            says = [f"[[say number {n}]]" for n in range(16)]
-            asked = [caller.chat.completions.create(model=MODEL, messages=user(text)) for text in says]
-            return await asyncio.gather(*asked)
+            async with openai.AsyncOpenAI(api_key=KEY, base_url=f"{URL}/v1", max_retries=0) as caller:
+                says = [f"[[say number {n}]]" for n in range(16)]
+                asked = [caller.chat.completions.create(model=MODEL, messages=user(text)) for text in says]
+                return await asyncio.gather(*asked)
 
         answers = asyncio.run(ask())
         self.assertEqual([a.choices[0].message.content for a in answers], [f"number {n}" for n in range(16)])
