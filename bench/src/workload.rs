@@ -60,16 +60,15 @@ pub(crate) async fn run(only: &[Which], targets: &[Kind], scale: f64) -> Result<
 
     // Memory first, on programs of its own: what a load leaves behind would be counted as theirs.
     let memory = if wanted(Which::Memory) { Some(memory::measure(&run).await?) } else { None };
-    let stack = Stack::start(&run.kinds).await?;
-    for workload in closed::all() {
-        if wanted(workload.which) {
+    if only.iter().any(|which| !matches!(which, Which::Memory | Which::Start)) || only.is_empty() {
+        let stack = Stack::start(&run.kinds).await?;
+        for workload in closed::all().into_iter().filter(|workload| wanted(workload.which)) {
             found.tables.push(workload.measure(&run, &stack).await?);
         }
+        if wanted(Which::Latency) {
+            found.tables.push(latency::measure(&run, &stack).await?);
+        }
     }
-    if wanted(Which::Latency) {
-        found.tables.push(latency::measure(&run, &stack).await?);
-    }
-    drop(stack);
     found.tables.extend(memory);
     if wanted(Which::Start) && run.kinds.contains(&Kind::Tollgate) {
         found.tables.push(start::measure(&run).await?);

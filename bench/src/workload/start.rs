@@ -10,7 +10,7 @@ use tokio::{
 
 use super::Run;
 use crate::{
-    figures::{median, scaled, to_f64},
+    figures::{median, scaled},
     process::{Program, free_address},
     progress,
     report::{Table, Verdict, figure},
@@ -40,7 +40,7 @@ pub(super) async fn measure(run: &Run) -> Result<Table> {
         }
         let (middle, most) = (median(times_ms.clone()), times_ms.into_iter().fold(0.0, f64::max));
         progress(&format!("start with {client_keys} client keys: {middle:.1} ms, at most {most:.1} ms"));
-        rows.push(vec![figure(to_f64(client_keys)), figure(middle), figure(most)]);
+        rows.push(vec![client_keys.to_string(), figure(middle), figure(most)]);
         slowest = Some(middle);
     }
     let bar = |words: &str, most: f64| Verdict::at_most(format!("{words}: < {most} ms"), slowest, most, " ms");
@@ -76,8 +76,9 @@ async fn healthy(address: SocketAddr) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n").await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
+        let mut answer = vec![0; 4_096];
+        let length = stream.read(&mut answer).await?;
+        answer.truncate(length);
         anyhow::Ok(answer)
     };
     ask.await.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
