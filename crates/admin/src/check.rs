@@ -47,7 +47,7 @@ impl fmt::Display for Finding {
 pub struct Checked {
     /// Errors first.
     pub findings: Vec<Finding>,
-    /// What the document would change.
+    /// What the document would change; its warnings are among the findings.
     pub report: Option<Report>,
     /// Active endpoints by name, and where they are: for whoever wants to reach them.
     pub base_urls: Vec<(String, String)>,
@@ -69,17 +69,20 @@ pub async fn check(
     options: &ApplyOptions,
     egress: &EgressPolicy,
 ) -> Result<Checked, ApplyError> {
+    let mut findings = Findings(Vec::new());
     let (report, state) = match document {
         Some(document) => {
-            let options = options.clone().dry_run();
-            let (report, state) = outcome(store, document, &options, egress).await?;
+            let (mut report, state) = outcome(store, document, &options.clone().dry_run(), egress).await?;
+            for warning in report.warnings.drain(..) {
+                findings.warning("document".to_owned(), warning);
+            }
             (Some(report), state)
         }
         None => (None, State::read(&mut store.db().read().await?).await?),
     };
+    let told: HashSet<_> = document.iter().flat_map(|document| document.base_urls()).map(|(url, _)| url).collect();
     let catalog = state.catalog()?;
     let names = Names::of(&state);
-    let mut findings = Findings(Vec::new());
     findings.settings(&state);
     findings.models(&state, &catalog, options.now_us);
     findings.upstream(&state, &names, store, options.now_us);
@@ -92,10 +95,10 @@ pub async fn check(
         let about = format!("endpoint {}", names.endpoint(endpoint.id));
         match dials.get(endpoint.base_url.as_str()) {
             Some(Dial::Forbidden(why)) => findings.error(about, why.to_string()),
-            Some(Dial::Unresolved) => {
+            Some(Dial::Unresolved) if !told.contains(endpoint.base_url.as_str()) => {
                 findings.warning(about, format!("the host of {} does not resolve now", endpoint.base_url));
             }
-            Some(Dial::Fine) | None => {}
+            Some(Dial::Fine | Dial::Unresolved) | None => {}
         }
     }
     findings.0.sort_by_key(|finding| finding.level);

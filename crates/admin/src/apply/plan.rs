@@ -66,9 +66,13 @@ impl<'p> Planner<'p> {
         self.problems.push(problem);
     }
 
-    /// Notes a name that leads nowhere, with the one that was probably meant.
-    fn unknown(&mut self, kind: &str, reference: &Reference, known: &[&str]) {
-        let hint = nearest(&reference.name, known).map_or_else(String::new, |name| format!("; did you mean {name}?"));
+    /// Notes a name that leads nowhere, with the one of `known` that was probably meant.
+    fn unknown(&mut self, kind: &str, reference: &Reference, known: impl Fn(&State) -> Vec<String>) {
+        /// Searching all names takes its time: from here on problems come without a guess.
+        const GUESSES: usize = 100;
+        let known = if self.problems.len() < GUESSES { known(&self.state) } else { Vec::new() };
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let hint = nearest(&reference.name, &known).map_or_else(String::new, |name| format!("; did you mean {name}?"));
         self.problems.push(reference.at.problem(format!("there is no {kind} {}{hint}", reference.name)));
     }
 
@@ -91,11 +95,7 @@ impl<'p> Planner<'p> {
             match find(&self.state, &reference.name) {
                 Some(one) if found.contains(&one) => {}
                 Some(one) => found.push(one),
-                None => {
-                    let known = known(&self.state);
-                    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                    self.unknown(kind, reference, &known);
-                }
+                None => self.unknown(kind, reference, &known),
             }
         }
         found

@@ -9,7 +9,7 @@ use domain::{
     format::ApiFormat,
     ids::{EndpointId, GlobalModelId, ProviderId, UserId},
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use store::{
     DbError, Tx,
     repo::{
@@ -98,9 +98,25 @@ impl State {
         self.providers.write(tx).await?;
         self.endpoints.write(tx).await?;
         self.provider_keys.write(tx).await?;
+        self.free_upstream_names(tx).await?;
         self.models.write(tx).await?;
         self.users.write(tx).await?;
         self.client_keys.write(tx).await
+    }
+
+    /// Where models of a provider pass their upstream names on to each other, each lets go of its own first.
+    async fn free_upstream_names(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let name = |row: &ModelRow| (row.provider_id, row.provider_model_name.clone());
+        let moves = || {
+            let pairs = self.models.slots().iter().filter_map(|slot| Some((slot.before.as_ref()?, &slot.after)));
+            pairs.filter(|(before, after)| before.provider_model_name != after.provider_model_name)
+        };
+        let wanted: HashSet<_> = moves().map(|(_, after)| name(after)).collect();
+        for (before, _) in moves().filter(|(before, _)| wanted.contains(&name(before))) {
+            let parked = ModelRow { provider_model_name: before.id.to_string(), ..before.clone() };
+            models::update(tx, &parked).await?;
+        }
+        Ok(())
     }
 
     /// Name, value before and value after of every setting that changes.

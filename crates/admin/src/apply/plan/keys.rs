@@ -5,7 +5,11 @@ use super::{
     upstream::{provider_named, provider_names},
 };
 use crate::{
-    apply::{ApplyError, report::MintedKey, state::Key},
+    apply::{
+        ApplyError,
+        report::MintedKey,
+        state::{Key, State},
+    },
     document::{ClientKeyDoc, MappingDoc, Patch},
 };
 use domain::{
@@ -23,6 +27,10 @@ use store::{
 const CONCURRENT_LIMIT: u32 = 5;
 /// Of a shorter key no characters are kept to show it by: they would be too much of it.
 const SHOWN_FROM: usize = 30;
+
+fn user_names(state: &State) -> Vec<String> {
+    state.users.rows().map(|person| person.row.username.clone()).collect()
+}
 
 impl Planner<'_> {
     pub(super) fn client_keys(&mut self, docs: &[ClientKeyDoc]) -> Result<(), ApplyError> {
@@ -46,9 +54,7 @@ impl Planner<'_> {
             None => None,
             Some(user) => {
                 let Some(person) = self.state.users.named(&user.name) else {
-                    let known: Vec<_> = self.state.users.rows().map(|person| person.row.username.clone()).collect();
-                    let known: Vec<_> = known.iter().map(String::as_str).collect();
-                    self.unknown("user", user, &known);
+                    self.unknown("user", user, user_names);
                     return Ok(());
                 };
                 Some(person.row.id)
@@ -174,9 +180,7 @@ impl Planner<'_> {
         for doc in docs {
             let provider = &doc.provider;
             let Some(provider_id) = provider_named(&self.state, &provider.name) else {
-                let known = provider_names(&self.state);
-                let known: Vec<_> = known.iter().map(String::as_str).collect();
-                self.unknown("provider", provider, &known);
+                self.unknown("provider", provider, provider_names);
                 continue;
             };
             if !once.first_value(&mut self.problems, provider_id, &provider.at, "a mapping to this provider") {

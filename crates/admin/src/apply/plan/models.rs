@@ -1,8 +1,8 @@
 //! Global models, provider models and their prices.
 
-use super::{Once, Planner, keep, patch, reset};
+use super::{Once, Planner, existing, keep, patch, reset, upstream::model_names};
 use crate::{
-    apply::{plan::existing, table::At},
+    apply::table::At,
     document::{GlobalModelDoc, ModelDoc, Patch, Place},
 };
 use domain::{
@@ -89,7 +89,7 @@ impl Planner<'_> {
 
     fn model(&mut self, provider: ProviderId, doc: &ModelDoc) -> Option<At> {
         let Some(global) = self.state.global_models.named(&doc.global_model.name).map(|row| row.id) else {
-            self.unknown_model(&doc.global_model);
+            self.unknown("global model", &doc.global_model, model_names);
             return None;
         };
         let at = match existing(self.state.models.find(&(provider, global))) {

@@ -2,7 +2,7 @@
 
 use super::{
     Once, Planner, existing, keep,
-    upstream::{endpoint_named, endpoint_names, provider_named, provider_names},
+    upstream::{endpoint_named, endpoint_names, model_names, provider_named, provider_names},
 };
 use crate::{
     apply::{
@@ -129,8 +129,7 @@ impl Planner<'_> {
         self.resolve_patch(&mut access.endpoints, "endpoint", &doc.endpoints, endpoint_named, endpoint_names);
         super::patch(&mut access.api_formats, &doc.api_formats);
         let find = |state: &State, name: &str| state.global_models.named(&name.to_owned()).map(|row| row.name.clone());
-        let known = |state: &State| state.global_models.rows().map(|row| row.name.clone()).collect();
-        self.resolve_patch(&mut access.models, "global model", &doc.models, find, known);
+        self.resolve_patch(&mut access.models, "global model", &doc.models, find, model_names);
     }
 
     fn capability_settings(
@@ -139,7 +138,7 @@ impl Planner<'_> {
     ) -> BTreeMap<String, BTreeMap<Capability, bool>> {
         for (model, _) in settings {
             if self.state.global_models.named(&model.name).is_none() {
-                self.unknown_model(model);
+                self.unknown("global model", model, model_names);
             }
         }
         settings.iter().map(|(model, switches)| (model.name.clone(), switches.clone())).collect()

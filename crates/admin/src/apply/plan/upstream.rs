@@ -3,7 +3,7 @@
 use super::{Once, Planner, existing, keep, patch, reset};
 use crate::{
     apply::{ApplyError, state::State},
-    document::{EndpointDoc, ProviderDoc, ProviderKeyDoc, Reference},
+    document::{EndpointDoc, ProviderDoc, ProviderKeyDoc},
 };
 use domain::{
     catalog::EndpointConfig,
@@ -190,18 +190,16 @@ impl Planner<'_> {
         row.api_key = self.vault.seal(Column::ProviderKey, row.id.uuid(), secret)?;
         Ok(())
     }
-
-    /// The global model of that name is not there.
-    pub(super) fn unknown_model(&mut self, reference: &Reference) {
-        let known: Vec<String> = self.state.global_models.rows().map(|row| row.name.clone()).collect();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        self.unknown("global model", reference, &known);
-    }
 }
 
 /// The provider of a name, and all names.
 pub(super) fn provider_named(state: &State, name: &str) -> Option<ProviderId> {
     state.providers.named(&name.to_owned()).map(|row| row.id)
+}
+
+/// All global models.
+pub(super) fn model_names(state: &State) -> Vec<String> {
+    state.global_models.rows().map(|row| row.name.clone()).collect()
 }
 
 pub(super) fn provider_names(state: &State) -> Vec<String> {

@@ -1,0 +1,105 @@
+use crate::support::{EXAMPLE, Gateway, parse};
+use admin::{Checked, check};
+use store::{Store, StoreConfig, SyncMode};
+
+async fn findings(gateway: &Gateway, document: Option<&str>) -> Vec<String> {
+    let document = document.map(|text| parse(text).unwrap());
+    let checked = check(&gateway.store, document.as_ref(), &gateway.options, &gateway.egress).await.unwrap();
+    printed(&checked)
+}
+
+fn printed(checked: &Checked) -> Vec<String> {
+    checked.findings.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_document_is_checked_as_it_would_be_applied_and_nothing_is_written() {
+    let gateway = Gateway::new().await;
+    let before = gateway.picture().await;
+    let document = parse(EXAMPLE).unwrap();
+    let checked = check(&gateway.store, Some(&document), &gateway.options, &gateway.egress).await.unwrap();
+    assert_eq!(
+        printed(&checked),
+        ["warning: global model local-test: no provider with an endpoint and a key serves it"]
+    );
+    assert!(!checked.has_errors());
+    assert_eq!(checked.report.unwrap().changes.len(), 9);
+    assert_eq!(checked.base_urls, [("acme/CLAUDE".to_owned(), "https://api.example.com".to_owned())]);
+    assert_eq!(gateway.picture().await, before);
+    assert!(check(&gateway.store, None, &gateway.options, &gateway.egress).await.unwrap().findings.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_odd_in_a_document_is_found_once() {
+    let gateway = Gateway::with_example().await;
+    let document = "
+global_models: [{name: later}]
+providers: [{name: acme, endpoints: [{api_format: CLAUDE, base_url: https://gone.example.com}]}]
+api_keys: [{name: rich, is_standalone: true}]
+";
+    assert_eq!(
+        findings(&gateway, Some(document)).await,
+        [
+            "warning: document: the host of https://gone.example.com does not resolve now",
+            "warning: document: global model later has no prices and stays inactive",
+            "warning: document: the standalone key rich has no balance_usd: it may spend without limit",
+            "warning: global model local-test: no provider with an endpoint and a key serves it",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_catalog_of_the_database_is_checked_for_what_will_not_serve() {
+    let gateway = Gateway::with_example().await;
+    gateway.apply("global_models: [{name: local-test, is_active: false}]").await.unwrap();
+    assert!(findings(&gateway, None).await.is_empty());
+
+    let odd = "
+providers:
+  - name: acme
+    endpoints: [{api_format: CLAUDE, base_url: https://gone.example.com, keys: [{name: main, expires_at: 2026-01-01T00:00:00Z}]}]
+  - {name: empty}
+  - {name: half, endpoints: [{api_format: OPENAI, base_url: https://api.example.com}]}
+users: [{username: ann, is_active: false}]
+api_keys: [{name: kiosk, expires_at: 2026-01-01T00:00:00Z}]
+";
+    gateway.apply(odd).await.unwrap();
+    let mut found = findings(&gateway, None).await;
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "warning: api key ann/laptop: is refused: its owner is not active",
+            "warning: api key kiosk (standalone): is refused: its expires_at is past",
+            "warning: endpoint acme/CLAUDE: the host of https://gone.example.com does not resolve now",
+            "warning: endpoint half/OPENAI: has no key",
+            "warning: global model claude-sonnet-4-5: every way to serve it is switched off or past its date",
+            "warning: provider empty: has no endpoint",
+            "warning: provider empty: serves no model",
+            "warning: provider half: serves no model",
+            "warning: provider key acme/CLAUDE/main: is skipped: its expires_at is past",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_key_of_another_master_key_and_a_forbidden_address_are_errors() {
+    let mut gateway = Gateway::with_example().await;
+    gateway.options.resolver =
+        admin::Resolver::Table([("api.example.com".to_owned(), vec!["127.0.0.1".parse().unwrap()])].into());
+    let stolen = StoreConfig {
+        data_dir: gateway.store.data_dir().path().to_owned(),
+        database_url: None,
+        master_key: Some(domain::secret::Secret::new("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned())),
+        sync: SyncMode::default(),
+    };
+    gateway.store = Store::open(stolen).await.unwrap();
+    let found = findings(&gateway, None).await;
+    assert_eq!(
+        found[..2],
+        [
+            "error: provider key acme/CLAUDE/main: cannot be opened with this master key",
+            "error: endpoint acme/CLAUDE: 127.0.0.1 is not a public address; the setting egress.allow does not hold it",
+        ]
+    );
+}

@@ -1,0 +1,10 @@
+//! Documents against a real database, and the routes of a running process.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod check;
+mod example;
+mod http;
+mod quotas;
+mod refused;
+mod support;
+mod updates;
