@@ -2,6 +2,11 @@
 //!
 //! [`Store`] is what every command opens. Only the serving process opens the [`journal`] beside it and holds the
 //! [`lease`]; other commands work next to a running node.
+//!
+//! A serving process starts in this order: [`Store::open`], [`lease::Lease::acquire`], [`Store::open_journal`], the first
+//! catalog from [`load`], [`settle::recover`] with what the journal handed back; then [`settle::Shipper::run`],
+//! [`feed::follow`] and [`lease::Lease::run`] as tasks. It ends with the requests first, then those tasks, then
+//! [`journal::Journal::close`] and [`lease::Lease::release`].
 
 #[macro_use]
 mod db;
@@ -16,6 +21,12 @@ pub mod repo;
 pub mod settle;
 mod snapshot;
 pub mod vault;
+
+/// Tests inside name this crate as those outside do, so that both can share [`sample`].
+#[cfg(test)]
+extern crate self as store;
+#[cfg(test)]
+mod sample;
 
 pub use client_key::{ClientKeyText, fingerprint, mint_client_key};
 pub use clock::SystemClock;

@@ -165,3 +165,6 @@ fn decode(kind: u8, version: u8, payload: &[u8]) -> Option<Next> {
         _ => return None,
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,3 +183,6 @@ fn cut(record: &mut Settled) {
 fn clone_of(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

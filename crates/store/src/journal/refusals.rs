@@ -124,3 +124,6 @@ fn clipped(mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

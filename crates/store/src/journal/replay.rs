@@ -154,3 +154,6 @@ fn cut(path: &Path, good: u64, report: &mut Replayed) -> Result<(), JournalError
     report.torn.push(Torn { path: path.to_owned(), bytes: tail.len() as u64 });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -419,4 +419,4 @@ fn write_whole(sink: &dyn Sink, bytes: &[u8], offset: u64) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -205,3 +205,6 @@ pub async fn latest_any_owner(tx: &mut Tx, node: NodeId, limit: u32) -> Result<V
     };
     rows.iter().map(read).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,530 @@
+use super::{batch::Bounds, ship::Shipper, *};
+use crate::{
+    Store,
+    db::Value,
+    journal::{Journal, JournalOptions, Opening, SEGMENT_BYTES, SyncMode},
+    repo::{audit, candidates, usage},
+    sample,
+};
+use domain::{
+    catalog::Catalog,
+    format::{RequestType, Status, UsageSource},
+    ids::{ClientKeyId, QuotaId, RequestId, UserId},
+    money::NanoUsd,
+    ports::Recorder as _,
+    price::TokenCounts,
+    records::{Account, Settled, UsageRow},
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+/// A store with the sample's rows, and its journal.
+struct World {
+    dir: tempfile::TempDir,
+    store: Store,
+    opening: Opening,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with_segments(SEGMENT_BYTES).await
+    }
+
+    async fn with_segments(bytes: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = sample::store(dir.path()).await;
+        sample::seed(&store).await;
+        let opening = open(&store, bytes).await;
+        Self { dir, store, opening }
+    }
+
+    /// Ends the process and starts it again: what is not on the way to the database is in the journal.
+    async fn restart(self) -> Self {
+        let Self { dir, store, opening } = self;
+        drop(opening);
+        let opening = open(&store, SEGMENT_BYTES).await;
+        Self { dir, store, opening }
+    }
+
+    fn journal(&self) -> &Arc<Journal> {
+        &self.opening.journal
+    }
+
+    fn shipper(&self) -> Shipper {
+        Shipper::new(&self.store, self.journal().clone())
+    }
+
+    async fn settle(&self, settled: Settled) {
+        self.journal().settled(Box::new(settled)).await.unwrap();
+    }
+
+    async fn ship(&self) {
+        self.shipper().pass().await.unwrap();
+    }
+
+    async fn int(&self, sql: &'static str) -> i64 {
+        let mut tx = self.store.db().read().await.unwrap();
+        tx.row(sql, vec![]).await.unwrap().unwrap().int("n").unwrap()
+    }
+
+    async fn run(&self, sql: &'static str) {
+        let mut tx = self.store.db().begin().await.unwrap();
+        tx.run(sql, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn row(&self, number: u128) -> Option<UsageRow> {
+        let mut tx = self.store.db().read().await.unwrap();
+        usage::find_any_owner(&mut tx, sample::request(number)).await.unwrap()
+    }
+
+    /// Files of the journal.
+    fn segments(&self) -> usize {
+        let files = std::fs::read_dir(self.store.data_dir().journal()).unwrap();
+        files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|name| name == "log")).count()
+    }
+
+    async fn catalog(&self) -> Catalog {
+        Catalog::build(crate::load(self.store.db()).await.unwrap()).unwrap()
+    }
+}
+
+async fn open(store: &Store, segment_bytes: u64) -> Opening {
+    let (dir, node) = (store.data_dir().journal(), store.node());
+    let after_epoch = last_epoch(store.db(), node).await.unwrap();
+    Journal::open(JournalOptions { segment_bytes, after_epoch, ..JournalOptions::new(dir, node, SyncMode::Never) })
+        .unwrap()
+}
+
+/// Every counter that settlements move, summed over its table.
+const COUNTERS: [(&str, &str); 13] = [
+    ("rows", "SELECT COUNT(*) AS n FROM usage"),
+    ("candidates", "SELECT COUNT(*) AS n FROM request_candidates"),
+    ("traces", "SELECT COUNT(*) AS n FROM request_traces"),
+    ("user total", "SELECT SUM(total_usd) AS n FROM users"),
+    ("user used", "SELECT SUM(used_usd) AS n FROM users"),
+    ("key requests", "SELECT SUM(total_requests) AS n FROM api_keys"),
+    ("key cost", "SELECT SUM(total_cost_usd) AS n FROM api_keys"),
+    ("provider", "SELECT SUM(monthly_used_usd) AS n FROM providers"),
+    ("attempts", "SELECT SUM(request_count) AS n FROM provider_api_keys"),
+    ("successes", "SELECT SUM(success_count) AS n FROM provider_api_keys"),
+    ("errors", "SELECT SUM(error_count) AS n FROM provider_api_keys"),
+    ("attempt time", "SELECT SUM(total_response_time_ms) AS n FROM provider_api_keys"),
+    ("model", "SELECT SUM(usage_count) AS n FROM global_models"),
+];
+
+async fn counters(world: &World) -> Vec<(&'static str, i64)> {
+    let mut counters = Vec::new();
+    for (name, sql) in COUNTERS {
+        counters.push((name, world.int(sql).await));
+    }
+    counters
+}
+
+/// What they are after so many of the sample's settlements, with `more` of list cost.
+fn expected(requests: i64, more: i64) -> Vec<(&'static str, i64)> {
+    let cost = requests * sample::cost().total.0 + more;
+    // Each request has one attempt that failed over and one that answered.
+    let values = [
+        requests,
+        2 * requests,
+        requests,
+        cost,
+        cost,
+        requests,
+        cost,
+        cost / 2 + 7 * requests,
+        2 * requests,
+        requests,
+        requests,
+        80 * requests,
+        requests,
+    ];
+    COUNTERS.iter().map(|(name, _)| *name).zip(values).collect()
+}
+
+#[tokio::test]
+async fn a_settlement_becomes_its_rows_and_moves_every_counter() {
+    let world = World::new().await;
+    world.settle(sample::settled(1)).await;
+    assert_eq!(world.journal().stats().unshipped, 1);
+    world.ship().await;
+
+    assert_eq!(world.row(1).await, Some(sample::settled(1).usage));
+    let mut tx = world.store.db().read().await.unwrap();
+    let request = sample::request(1);
+    assert_eq!(candidates::tried_any_owner(&mut tx, request).await.unwrap(), sample::settled(1).candidates);
+    assert_eq!(candidates::trace_any_owner(&mut tx, request).await.unwrap(), sample::settled(1).trace);
+    let totals = usage::totals_any_owner(&mut tx).await.unwrap();
+    assert_eq!((totals.requests, totals.cost), (1, sample::cost().total));
+    assert_eq!(usage::latest_any_owner(&mut tx, 5).await.unwrap().len(), 1);
+    drop(tx);
+    assert_eq!(counters(&world).await, expected(1, 0));
+    assert_eq!(world.journal().stats().unshipped, 0);
+    let last = "SELECT last_error_at AS n FROM provider_api_keys WHERE last_error_msg = 'try again'";
+    assert_eq!(world.int(last).await, sample::ARRIVED + 41_000);
+    assert_eq!(world.int("SELECT MAX(last_used_at) AS n FROM api_keys").await, sample::ARRIVED);
+}
+
+#[tokio::test]
+async fn the_money_comes_from_the_account_that_was_open_when_the_request_arrived() {
+    struct Case {
+        name: &'static str,
+        account: Option<Account>,
+        key: ClientKeyId,
+        user: Option<UserId>,
+        /// Cost in: first period, second period, the user's row, the standalone key.
+        spent: [i64; 4],
+    }
+    let cost = sample::cost().total.0;
+    let (user, key, kiosk) = (sample::user(), sample::key(), sample::standalone());
+    let (first, second) = (sample::quota(), QuotaId::from(Uuid::from_u128(99)));
+    let quota = |id| Some(Account::Quota(user, id));
+    for case in [
+        Case { name: "named, in force", account: quota(second), key, user: Some(user), spent: [0, cost, cost, 0] },
+        Case { name: "named, over", account: quota(first), key, user: Some(user), spent: [cost, 0, 0, 0] },
+        Case { name: "the one of its time", account: None, key, user: Some(user), spent: [0, cost, cost, 0] },
+        Case { name: "a balance", account: None, key: kiosk, user: None, spent: [0, 0, 0, cost] },
+        Case {
+            name: "a named balance",
+            account: Some(Account::Key(kiosk)),
+            key: kiosk,
+            user: None,
+            spent: [0, 0, 0, cost],
+        },
+    ] {
+        let world = World::new().await;
+        sample::open_quota(&world.store, first).await;
+        sample::open_quota(&world.store, second).await;
+        let mut settled = sample::settled(1);
+        settled.account = case.account;
+        (settled.usage.api_key_id, settled.usage.user_id) = (case.key, case.user);
+        world.settle(settled).await;
+        world.ship().await;
+        let spent = [
+            world.int("SELECT used_usd AS n FROM user_quotas WHERE NOT is_active").await,
+            world.int("SELECT used_usd AS n FROM user_quotas WHERE is_active").await,
+            world.int("SELECT used_usd AS n FROM users").await,
+            world.int("SELECT balance_used_usd AS n FROM api_keys WHERE is_standalone").await,
+        ];
+        assert_eq!(spent, case.spent, "{}", case.name);
+        let left = world.int("SELECT current_balance_usd AS n FROM api_keys WHERE is_standalone").await;
+        assert_eq!(left, 1_000_000_000 - case.spent[3], "{}", case.name);
+    }
+}
+
+#[tokio::test]
+async fn a_late_settlement_counts_in_the_period_that_was_open_when_it_arrived() {
+    let world = World::new().await;
+    sample::open_quota(&world.store, sample::quota()).await;
+    let mut settled = sample::settled(1);
+    settled.usage.created_at = world.int("SELECT created_at AS n FROM user_quotas").await;
+    world.settle(settled).await;
+    tokio::task::yield_now().await;
+    sample::open_quota(&world.store, QuotaId::from(Uuid::from_u128(99))).await;
+    world.ship().await;
+    let cost = sample::cost().total.0;
+    assert_eq!(world.int("SELECT used_usd AS n FROM user_quotas WHERE NOT is_active").await, cost);
+    assert_eq!(world.int("SELECT used_usd AS n FROM user_quotas WHERE is_active").await, 0);
+    assert_eq!(world.int("SELECT used_usd AS n FROM users").await, 0, "it mirrors the period in force");
+    assert_eq!(world.int("SELECT total_usd AS n FROM users").await, cost);
+}
+
+#[tokio::test]
+async fn counting_tokens_leaves_a_row_and_counts_nowhere() {
+    let world = World::new().await;
+    let mut settled = sample::settled(1);
+    settled.usage.request_type = RequestType::CountTokens;
+    world.settle(settled).await;
+    world.ship().await;
+    let moved: Vec<_> = counters(&world).await.into_iter().filter(|(_, count)| *count != 0).collect();
+    assert_eq!(moved, [("rows", 1), ("candidates", 2), ("traces", 1)]);
+}
+
+#[tokio::test]
+async fn a_process_that_ends_between_any_two_batches_ships_each_settlement_once() {
+    const SETTLEMENTS: u128 = 7;
+    for batches in 0..=5 {
+        let world = World::with_segments(2_000).await;
+        for number in 1..=SETTLEMENTS {
+            world.journal().opened(sample::opened(number)).await.unwrap();
+            world.settle(sample::settled(number)).await;
+        }
+        let mut shipper = world.shipper();
+        shipper.bounds = Bounds { settlements: 2, bytes: 1 << 20 };
+        for _ in 0..batches {
+            shipper.step(false).await.unwrap();
+        }
+        drop(shipper);
+        let world = world.restart().await;
+        assert_eq!(world.opening.interrupted, [], "{batches} batches");
+        world.ship().await;
+        assert_eq!(counters(&world).await, expected(7, 0), "{batches} batches");
+        assert_eq!(world.journal().stats().unshipped, 0, "{batches} batches");
+        assert_eq!(world.segments(), 1, "{batches} batches");
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_fails_at_its_last_statement_leaves_nothing() {
+    let world = World::new().await;
+    world.settle(sample::settled(1)).await;
+    world.run("CREATE TRIGGER away BEFORE INSERT ON journal_marks BEGIN SELECT RAISE(ABORT, 'away'); END").await;
+    let mut shipper = world.shipper();
+    for _ in 0..3 {
+        assert!(matches!(shipper.pass().await, Err(ShipError::Db(_))));
+        assert_eq!(counters(&world).await, expected(0, 0));
+        assert_eq!(world.journal().stats().unshipped, 1);
+    }
+    world.run("DROP TRIGGER away").await;
+    world.settle(sample::settled(2)).await;
+    shipper.pass().await.unwrap();
+    assert_eq!(counters(&world).await, expected(2, 0));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_not_repeated() {
+    let world = World::new().await;
+    world.settle(sample::settled(1)).await;
+    world.ship().await;
+    // As it stands when the commit went through and its answer did not: the place is unknown.
+    let mut shipper = world.shipper();
+    shipper.pass().await.unwrap();
+    assert_eq!(counters(&world).await, expected(1, 0));
+    // And even from a place that is behind: a row that is there moves nothing.
+    shipper.at = Some(Position { offset: 0, ..world.journal().end() });
+    shipper.pass().await.unwrap();
+    assert_eq!(counters(&world).await, expected(1, 0));
+}
+
+#[tokio::test]
+async fn a_second_settlement_replaces_the_first_and_adds_the_difference() {
+    let mut later = sample::settled(1);
+    later.usage.tokens = TokenCounts { output: 300, ..sample::tokens() };
+    let more = NanoUsd(200 * 15_000);
+    later.usage.cost.output = later.usage.cost.output + more;
+    later.usage.cost.total = later.usage.cost.total + more;
+    later.usage.actual = later.usage.cost.actual(sample::half()).unwrap();
+    for together in [true, false] {
+        let world = World::new().await;
+        let mut shipper = world.shipper();
+        world.settle(sample::settled(1)).await;
+        world.settle(sample::settled(2)).await;
+        if !together {
+            shipper.pass().await.unwrap();
+            assert_eq!(counters(&world).await, expected(2, 0));
+        }
+        world.settle(later.clone()).await;
+        shipper.pass().await.unwrap();
+        assert_eq!(counters(&world).await, expected(2, more.0), "in one batch: {together}");
+        assert_eq!(world.row(1).await, Some(later.usage.clone()));
+        assert_eq!(world.journal().stats().unshipped, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_stops_nothing_and_catches_up() {
+    let world = World::new().await;
+    let shipper = world.shipper();
+    let shipping = shipper.shipping();
+    let (cancel, tracker) = (CancellationToken::new(), tokio_util::task::TaskTracker::new());
+    tracker.spawn(shipper.run(cancel.clone()));
+    world.settle(sample::settled(1)).await;
+    shipping.caught_up().await;
+    world.run("ALTER TABLE usage RENAME TO away").await;
+    for number in 2..=5 {
+        world.journal().opened(sample::opened(number)).await.unwrap();
+        world.settle(sample::settled(number)).await;
+    }
+    let caught_up = shipping.caught_up();
+    tokio::pin!(caught_up);
+    tokio::select! {
+        () = &mut caught_up => panic!("there is no table to ship to"),
+        () = logged_failure(&world) => {}
+    }
+    assert!(world.journal().is_writable());
+    assert_eq!(world.journal().stats().unshipped, 4);
+    world.run("ALTER TABLE away RENAME TO usage").await;
+    caught_up.await;
+    assert_eq!(counters(&world).await, expected(5, 0));
+
+    world.settle(sample::settled(6)).await;
+    cancel.cancel();
+    tracker.close();
+    tracker.wait().await;
+    assert_eq!(counters(&world).await, expected(6, 0), "the end ships what is left");
+}
+
+/// Waits until a try to ship has failed: a shipper of our own meets what the other meets.
+async fn logged_failure(world: &World) {
+    assert!(world.shipper().pass().await.is_err());
+}
+
+#[tokio::test]
+async fn segments_go_when_they_are_shipped_but_not_before_the_requests_that_they_opened_have_ended() {
+    let world = World::with_segments(1_500).await;
+    let mut shipper = world.shipper();
+    world.journal().opened(sample::opened(1)).await.unwrap();
+    for number in 2..=9 {
+        world.journal().opened(sample::opened(number)).await.unwrap();
+        world.settle(sample::settled(number)).await;
+    }
+    shipper.pass().await.unwrap();
+    assert_eq!(counters(&world).await, expected(8, 0));
+    let all = world.segments();
+    assert!(all > 3, "the request of the first segment is still open: {all}");
+
+    world.settle(sample::settled(1)).await;
+    shipper.pass().await.unwrap();
+    assert_eq!((world.segments(), world.journal().stats().segments), (1, 1));
+    assert_eq!(counters(&world).await, expected(9, 0));
+}
+
+#[tokio::test]
+async fn an_epoch_is_never_taken_twice_even_if_the_directory_was_emptied() {
+    let world = World::new().await;
+    world.settle(sample::settled(1)).await;
+    world.ship().await;
+    let first = world.journal().epoch().number;
+    let World { dir: _dir, store, opening } = world;
+    drop(opening);
+    std::fs::remove_dir_all(store.data_dir().journal()).unwrap();
+    let opening = store.open_journal().await.unwrap();
+    assert!(opening.journal.epoch().number > first);
+}
+
+#[tokio::test]
+async fn interrupted_requests_are_charged_with_what_was_relayed_or_released() {
+    let world = World::new().await;
+    for number in 1..=3 {
+        world.journal().opened(sample::opened(number)).await.unwrap();
+        world.journal().attempt(sample::attempt(number));
+    }
+    world.journal().progress(sample::progress(1));
+    world.settle(sample::settled(3)).await;
+
+    let mut world = world.restart().await;
+    let interrupted = std::mem::take(&mut world.opening.interrupted);
+    assert_eq!(interrupted.len(), 2);
+    let recovered = recover(world.store.db(), world.journal(), &world.catalog().await, interrupted).await.unwrap();
+    assert_eq!(recovered, Recovered { charged: 1, released: 1, settled_before: 0 });
+    world.ship().await;
+
+    let charged = world.row(1).await.unwrap();
+    assert_eq!((charged.status, charged.usage_source), (Status::Failed, UsageSource::Estimated));
+    assert_eq!(charged.error_type.as_deref(), Some("interrupted"));
+    assert_eq!((charged.tokens, charged.cost), (sample::tokens(), sample::cost()));
+    assert_eq!((charged.prices, charged.delivered), (sample::prices(), true));
+    assert_eq!(charged.actual, sample::cost().actual(sample::half()).unwrap());
+    assert_eq!((charged.provider.as_str(), charged.provider_id), ("acme", Some(sample::provider())));
+    assert!(charged.price_version_id.is_some());
+
+    let released = world.row(2).await.unwrap();
+    assert_eq!((released.status, released.usage_source), (Status::Failed, UsageSource::None));
+    assert_eq!((released.cost.total, released.delivered), (NanoUsd::ZERO, false));
+    assert_eq!(released.provider, "acme", "the last one that was tried");
+    let cost = world.int("SELECT total_usd AS n FROM users").await;
+    assert_eq!(cost, 2 * sample::cost().total.0, "the one that was settled, and the one that was charged");
+
+    let world = world.restart().await;
+    assert_eq!(world.opening.interrupted, []);
+}
+
+#[tokio::test]
+async fn a_price_that_has_changed_since_does_not_change_what_was_relayed() {
+    let world = World::new().await;
+    world.journal().opened(sample::opened(1)).await.unwrap();
+    world.journal().progress(sample::progress(1));
+    let mut world = world.restart().await;
+    let interrupted = std::mem::take(&mut world.opening.interrupted);
+    let catalog = Catalog::default();
+    recover(world.store.db(), world.journal(), &catalog, interrupted).await.unwrap();
+    world.ship().await;
+    let row = world.row(1).await.unwrap();
+    assert_eq!(row.cost, sample::cost());
+    let derived = domain::price::list_cost(&row.tokens, &row.prices, row.delivered).unwrap();
+    assert_eq!(derived, row.cost, "the bill follows from its row");
+    assert_eq!(row.provider_api_key_id, Some(sample::provider_key()));
+}
+
+#[tokio::test]
+async fn an_ending_that_only_the_journal_lost_is_not_replaced() {
+    let world = World::new().await;
+    world.journal().opened(sample::opened(1)).await.unwrap();
+    let before = world.journal().end();
+    world.settle(sample::settled(1)).await;
+    world.ship().await;
+    // A power cut takes what was not synced yet.
+    let path = world.store.data_dir().journal().join(before.segment.file_name());
+    let World { dir, store, opening } = world;
+    drop(opening);
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(before.offset).unwrap();
+    let opening = open(&store, SEGMENT_BYTES).await;
+    let mut world = World { dir, store, opening };
+    let interrupted = std::mem::take(&mut world.opening.interrupted);
+    assert_eq!(interrupted.len(), 1);
+    let recovered = recover(world.store.db(), world.journal(), &world.catalog().await, interrupted).await.unwrap();
+    assert_eq!(recovered, Recovered { charged: 0, released: 0, settled_before: 1 });
+    world.ship().await;
+    assert_eq!(world.row(1).await, Some(sample::settled(1).usage));
+    assert_eq!(counters(&world).await, expected(1, 0));
+    assert_eq!(world.segments(), 1, "nothing keeps the old segment");
+    assert_eq!(world.restart().await.opening.interrupted, []);
+}
+
+#[tokio::test]
+async fn refusals_become_audit_rows_once() {
+    let world = World::new().await;
+    let mut shipper = world.shipper();
+    for _ in 0..3 {
+        world.journal().refused(sample::refusal(60_000_000));
+    }
+    world.run("CREATE TRIGGER away BEFORE INSERT ON audit_logs BEGIN SELECT RAISE(ABORT, 'away'); END").await;
+    assert!(shipper.pass().await.is_err());
+    world.journal().refused(sample::refusal(60_000_000));
+    world.run("DROP TRIGGER away").await;
+    shipper.pass().await.unwrap();
+    shipper.pass().await.unwrap();
+    let mut tx = world.store.db().read().await.unwrap();
+    let rows = audit::latest_any_owner(&mut tx, world.store.node(), 10).await.unwrap();
+    assert_eq!(rows.len(), 2, "what came while the first waited is a counter of its own");
+    assert_eq!(rows[1].event_type, "request_rate_limited");
+    assert_eq!(rows[1].description, "3 requests refused before admission: rate_limited");
+    assert_eq!((rows[1].api_key_id, rows[1].ip_address.as_deref()), (Some(sample::key()), Some("192.0.2.1")));
+    assert_eq!(rows[1].metadata["path"], "/v1/messages");
+    assert_eq!(audit::broken_any_owner(&mut tx, world.store.node()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn texts_from_outside_may_hold_anything() {
+    let world = World::new().await;
+    let mut settled = sample::settled(1);
+    settled.usage.model = "a\0b".to_owned();
+    settled.usage.user_agent = Some("\0".to_owned());
+    settled.candidates[0].error_message = Some("x\0".to_owned());
+    settled.candidates[0].upstream_model = "\0".to_owned();
+    world.settle(settled).await;
+    world.ship().await;
+    assert_eq!(world.row(1).await.unwrap().model, "a\u{fffd}b");
+}
+
+#[tokio::test]
+async fn a_batch_is_written_in_few_statements_however_many_rows_it_has() {
+    let world = World::new().await;
+    let numbers: Vec<u128> = (1..=1_203).collect();
+    for number in &numbers {
+        world.settle(sample::settled(*number)).await;
+    }
+    world.ship().await;
+    assert_eq!(counters(&world).await, expected(1_203, 0));
+    let ids: Vec<RequestId> = numbers.iter().map(|number| sample::request(*number)).collect();
+    let mut tx = world.store.db().read().await.unwrap();
+    assert_eq!(usage::known(&mut tx, &ids).await.unwrap().len(), 1_203);
+    assert_eq!(tx.rows("SELECT id FROM usage_texts", vec![]).await.unwrap().len(), 3, "shared texts once");
+    let rows = vec![vec![Value::from(5_i64), Value::from("x")]; 2];
+    let mut tx = world.store.db().begin().await.unwrap();
+    let returned =
+        tx.insert_many("INSERT INTO usage_texts (id, value)", rows, "ON CONFLICT (id) DO NOTHING RETURNING id");
+    assert_eq!(returned.await.unwrap().len(), 1);
+}

@@ -1,0 +1,37 @@
+use crate::sample;
+use store::{
+    lease::{Lease, LeaseError},
+    mint,
+};
+
+#[tokio::test]
+async fn a_second_node_is_refused_until_the_first_gives_its_lease_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = sample::store(dir.path()).await;
+    let (ours, theirs) = (store.node(), mint());
+    let lease = Lease::acquire(store.db(), ours).await.unwrap();
+
+    let error = Lease::acquire(store.db(), theirs).await.unwrap_err();
+    let LeaseError::Taken { node, left_s } = error else { panic!("{error}") };
+    assert_eq!((node, (1..=15).contains(&left_s)), (ours, true));
+    assert!(error.to_string().contains(&format!("served by another node ({ours})")), "{error}");
+
+    // A restart of the same node finds its own.
+    Lease::acquire(store.db(), ours).await.unwrap();
+    assert_eq!(lease.renew().await.unwrap(), None);
+    lease.release().await.unwrap();
+    Lease::acquire(store.db(), theirs).await.unwrap();
+    assert!(Lease::acquire(store.db(), ours).await.is_err());
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_nobodys_and_its_node_goes_on_and_hears_of_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = sample::store(dir.path()).await;
+    let (ours, theirs) = (store.node(), mint());
+    let lease = Lease::acquire(store.db(), ours).await.unwrap();
+    let store::Db::Sqlite(pool) = store.db() else { panic!("embedded") };
+    sqlx::query("UPDATE nodes SET lease_until = 1").execute(pool).await.unwrap();
+    Lease::acquire(store.db(), theirs).await.unwrap();
+    assert_eq!(lease.renew().await.unwrap(), Some(theirs));
+}
