@@ -87,7 +87,7 @@ pub(super) fn html(version: &str, known: Option<&(Readiness, Figures)>) -> Strin
             page.push_str("</dl>\n</section>\n");
         }
         page.push_str(
-            "</div>\n<footer>As of this page's loading. \
+            "</div>\n<footer><span>As of this page's loading.</span> \
              <a href=\"/readyz\">Readiness</a> <a href=\"/metrics\">Metrics</a></footer>\n",
         );
     } else {
