@@ -81,20 +81,23 @@ impl<R: Stored> Table<R> {
         }
     }
 
-    /// A row that is to be made.
-    pub(super) fn add(&mut self, row: R) -> At {
-        let at = self.index(&row);
-        self.slots.push(Slot { before: None, after: row });
-        at
+    /// What the row at `at` shall be, its key staying; without a place a row that is to be made.
+    pub(super) fn put(&mut self, at: Option<At>, row: R) -> At {
+        match at {
+            Some(At(index)) => {
+                self.slots[index].after = row;
+                At(index)
+            }
+            None => {
+                let at = self.index(&row);
+                self.slots.push(Slot { before: None, after: row });
+                at
+            }
+        }
     }
 
     pub(super) fn get(&self, At(index): At) -> &R {
         &self.slots[index].after
-    }
-
-    /// Replaces what a row shall be; its key stays.
-    pub(super) fn set(&mut self, At(index): At, row: R) {
-        self.slots[index].after = row;
     }
 
     /// Rows as they shall be.

@@ -115,12 +115,7 @@ impl Planner<'_> {
             Patch::Set(docs) => self.mappings(row.id, &former, docs),
         };
         let key = Key::new(mappings, row);
-        match at {
-            Some(at) => self.state.client_keys.set(at, key),
-            None => {
-                self.state.client_keys.add(key);
-            }
-        }
+        self.state.client_keys.put(at, key);
         Ok(())
     }
 

@@ -52,12 +52,7 @@ impl Planner<'_> {
             }
             None => {}
         }
-        match at {
-            Some(at) => self.state.global_models.set(at, row),
-            None => {
-                self.state.global_models.add(row);
-            }
-        }
+        self.state.global_models.put(at, row);
     }
 
     /// Notes what is wrong with a row's tiers, at the field of the document that is to blame.
@@ -141,13 +136,7 @@ impl Planner<'_> {
             let price = (tiers, row.is_free, row.price_per_request);
             self.check_price(&doc.at, "tiered_pricing", &doc.tiered_pricing, price);
         }
-        match at {
-            Some(at) => {
-                self.state.models.set(at, row);
-                Some(at)
-            }
-            None => Some(self.state.models.add(row)),
-        }
+        Some(self.state.models.put(at, row))
     }
 
     /// A provider's models have different names upstream.

@@ -91,12 +91,7 @@ impl Planner<'_> {
                 Err(message) => self.problem(doc.at.field_problem("quota", message)),
             },
         }
-        match at {
-            Some(at) => self.state.users.set(at, person),
-            None => {
-                self.state.users.add(person);
-            }
-        }
+        self.state.users.put(at, person);
         Ok(())
     }
 

@@ -60,12 +60,7 @@ impl Planner<'_> {
             self.warnings.push(message);
         }
         let provider = row.id;
-        match at {
-            Some(at) => self.state.providers.set(at, row),
-            None => {
-                self.state.providers.add(row);
-            }
-        }
+        self.state.providers.put(at, row);
 
         let mut once = Once::new();
         let mut endpoints = Vec::new();
@@ -105,12 +100,7 @@ impl Planner<'_> {
         patch(&mut row.custom_path, &doc.custom_path);
         reset(&mut row.config, &doc.config, EndpointConfig::default());
         let id = row.id;
-        match at {
-            Some(at) => self.state.endpoints.set(at, row),
-            None => {
-                self.state.endpoints.add(row);
-            }
-        }
+        self.state.endpoints.put(at, row);
         Some(id)
     }
 
@@ -172,12 +162,7 @@ impl Planner<'_> {
         keep(&mut row.max_probe_interval_minutes, doc.max_probe_interval_minutes.as_ref());
         keep(&mut row.is_active, doc.is_active.as_ref());
         patch(&mut row.expires_at, &doc.expires_at);
-        match at {
-            Some(at) => self.state.provider_keys.set(at, row),
-            None => {
-                self.state.provider_keys.add(row);
-            }
-        }
+        self.state.provider_keys.put(at, row);
         Ok(())
     }
 
