@@ -83,17 +83,13 @@ impl<R: Stored> Table<R> {
 
     /// What the row at `at` shall be, its key staying; without a place a row that is to be made.
     pub(super) fn put(&mut self, at: Option<At>, row: R) -> At {
-        match at {
-            Some(At(index)) => {
-                self.slots[index].after = row;
-                At(index)
-            }
-            None => {
-                let at = self.index(&row);
-                self.slots.push(Slot { before: None, after: row });
-                at
-            }
+        if let Some(At(index)) = at {
+            self.slots[index].after = row;
+            return At(index);
         }
+        let at = self.index(&row);
+        self.slots.push(Slot { before: None, after: row });
+        at
     }
 
     pub(super) fn get(&self, At(index): At) -> &R {
