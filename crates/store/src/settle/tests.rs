@@ -1,148 +1,23 @@
-use super::{batch::Bounds, ship::Shipper, *};
+mod recovery;
+mod world;
+
+use super::{batch::Bounds, *};
 use crate::{
-    Store,
     db::Value,
-    journal::{Journal, JournalOptions, Opening, SEGMENT_BYTES, SyncMode},
     repo::{audit, candidates, usage},
     sample,
 };
 use domain::{
-    catalog::Catalog,
-    format::{RequestType, Status, UsageSource},
+    format::RequestType,
     ids::{ClientKeyId, QuotaId, RequestId, UserId},
     money::NanoUsd,
     ports::Recorder as _,
     price::TokenCounts,
-    records::{Account, Settled, UsageRow},
+    records::Account,
 };
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// A store with the sample's rows, and its journal.
-struct World {
-    dir: tempfile::TempDir,
-    store: Store,
-    opening: Opening,
-}
-
-impl World {
-    async fn new() -> Self {
-        Self::with_segments(SEGMENT_BYTES).await
-    }
-
-    async fn with_segments(bytes: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = sample::store(dir.path()).await;
-        sample::seed(&store).await;
-        let opening = open(&store, bytes).await;
-        Self { dir, store, opening }
-    }
-
-    /// Ends the process and starts it again: what is not on the way to the database is in the journal.
-    async fn restart(self) -> Self {
-        let Self { dir, store, opening } = self;
-        drop(opening);
-        let opening = open(&store, SEGMENT_BYTES).await;
-        Self { dir, store, opening }
-    }
-
-    fn journal(&self) -> &Arc<Journal> {
-        &self.opening.journal
-    }
-
-    fn shipper(&self) -> Shipper {
-        Shipper::new(&self.store, self.journal().clone())
-    }
-
-    async fn settle(&self, settled: Settled) {
-        self.journal().settled(Box::new(settled)).await.unwrap();
-    }
-
-    async fn ship(&self) {
-        self.shipper().pass().await.unwrap();
-    }
-
-    async fn int(&self, sql: &'static str) -> i64 {
-        let mut tx = self.store.db().read().await.unwrap();
-        tx.row(sql, vec![]).await.unwrap().unwrap().int("n").unwrap()
-    }
-
-    async fn run(&self, sql: &'static str) {
-        let mut tx = self.store.db().begin().await.unwrap();
-        tx.run(sql, vec![]).await.unwrap();
-        tx.commit().await.unwrap();
-    }
-
-    async fn row(&self, number: u128) -> Option<UsageRow> {
-        let mut tx = self.store.db().read().await.unwrap();
-        usage::find_any_owner(&mut tx, sample::request(number)).await.unwrap()
-    }
-
-    /// Files of the journal.
-    fn segments(&self) -> usize {
-        let files = std::fs::read_dir(self.store.data_dir().journal()).unwrap();
-        files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|name| name == "log")).count()
-    }
-
-    async fn catalog(&self) -> Catalog {
-        Catalog::build(crate::load(self.store.db()).await.unwrap()).unwrap()
-    }
-}
-
-async fn open(store: &Store, segment_bytes: u64) -> Opening {
-    let (dir, node) = (store.data_dir().journal(), store.node());
-    let after_epoch = last_epoch(store.db(), node).await.unwrap();
-    Journal::open(JournalOptions { segment_bytes, after_epoch, ..JournalOptions::new(dir, node, SyncMode::Never) })
-        .unwrap()
-}
-
-/// Every counter that settlements move, summed over its table.
-const COUNTERS: [(&str, &str); 13] = [
-    ("rows", "SELECT COUNT(*) AS n FROM usage"),
-    ("candidates", "SELECT COUNT(*) AS n FROM request_candidates"),
-    ("traces", "SELECT COUNT(*) AS n FROM request_traces"),
-    ("user total", "SELECT SUM(total_usd) AS n FROM users"),
-    ("user used", "SELECT SUM(used_usd) AS n FROM users"),
-    ("key requests", "SELECT SUM(total_requests) AS n FROM api_keys"),
-    ("key cost", "SELECT SUM(total_cost_usd) AS n FROM api_keys"),
-    ("provider", "SELECT SUM(monthly_used_usd) AS n FROM providers"),
-    ("attempts", "SELECT SUM(request_count) AS n FROM provider_api_keys"),
-    ("successes", "SELECT SUM(success_count) AS n FROM provider_api_keys"),
-    ("errors", "SELECT SUM(error_count) AS n FROM provider_api_keys"),
-    ("attempt time", "SELECT SUM(total_response_time_ms) AS n FROM provider_api_keys"),
-    ("model", "SELECT SUM(usage_count) AS n FROM global_models"),
-];
-
-async fn counters(world: &World) -> Vec<(&'static str, i64)> {
-    let mut counters = Vec::new();
-    for (name, sql) in COUNTERS {
-        counters.push((name, world.int(sql).await));
-    }
-    counters
-}
-
-/// What they are after so many of the sample's settlements, with `more` of list cost.
-fn expected(requests: i64, more: i64) -> Vec<(&'static str, i64)> {
-    let cost = requests * sample::cost().total.0 + more;
-    // Each request has one attempt that failed over and one that answered.
-    let values = [
-        requests,
-        2 * requests,
-        requests,
-        cost,
-        cost,
-        requests,
-        cost,
-        cost / 2 + 7 * requests,
-        2 * requests,
-        requests,
-        requests,
-        80 * requests,
-        requests,
-    ];
-    COUNTERS.iter().map(|(name, _)| *name).zip(values).collect()
-}
+use world::{World, counters, expected};
 
 #[tokio::test]
 async fn a_settlement_becomes_its_rows_and_moves_every_counter() {
@@ -379,98 +254,6 @@ async fn segments_go_when_they_are_shipped_but_not_before_the_requests_that_they
     shipper.pass().await.unwrap();
     assert_eq!((world.segments(), world.journal().stats().segments), (1, 1));
     assert_eq!(counters(&world).await, expected(9, 0));
-}
-
-#[tokio::test]
-async fn an_epoch_is_never_taken_twice_even_if_the_directory_was_emptied() {
-    let world = World::new().await;
-    world.settle(sample::settled(1)).await;
-    world.ship().await;
-    let first = world.journal().epoch().number;
-    let World { dir: _dir, store, opening } = world;
-    drop(opening);
-    std::fs::remove_dir_all(store.data_dir().journal()).unwrap();
-    let opening = store.open_journal().await.unwrap();
-    assert!(opening.journal.epoch().number > first);
-}
-
-#[tokio::test]
-async fn interrupted_requests_are_charged_with_what_was_relayed_or_released() {
-    let world = World::new().await;
-    for number in 1..=3 {
-        world.journal().opened(sample::opened(number)).await.unwrap();
-        world.journal().attempt(sample::attempt(number));
-    }
-    world.journal().progress(sample::progress(1));
-    world.settle(sample::settled(3)).await;
-
-    let mut world = world.restart().await;
-    let interrupted = std::mem::take(&mut world.opening.interrupted);
-    assert_eq!(interrupted.len(), 2);
-    let recovered = recover(world.store.db(), world.journal(), &world.catalog().await, interrupted).await.unwrap();
-    assert_eq!(recovered, Recovered { charged: 1, released: 1, settled_before: 0 });
-    world.ship().await;
-
-    let charged = world.row(1).await.unwrap();
-    assert_eq!((charged.status, charged.usage_source), (Status::Failed, UsageSource::Estimated));
-    assert_eq!(charged.error_type.as_deref(), Some("interrupted"));
-    assert_eq!((charged.tokens, charged.cost), (sample::tokens(), sample::cost()));
-    assert_eq!((charged.prices, charged.delivered), (sample::prices(), true));
-    assert_eq!(charged.actual, sample::cost().actual(sample::half()).unwrap());
-    assert_eq!((charged.provider.as_str(), charged.provider_id), ("acme", Some(sample::provider())));
-    assert!(charged.price_version_id.is_some());
-
-    let released = world.row(2).await.unwrap();
-    assert_eq!((released.status, released.usage_source), (Status::Failed, UsageSource::None));
-    assert_eq!((released.cost.total, released.delivered), (NanoUsd::ZERO, false));
-    assert_eq!(released.provider, "acme", "the last one that was tried");
-    let cost = world.int("SELECT total_usd AS n FROM users").await;
-    assert_eq!(cost, 2 * sample::cost().total.0, "the one that was settled, and the one that was charged");
-
-    let world = world.restart().await;
-    assert_eq!(world.opening.interrupted, []);
-}
-
-#[tokio::test]
-async fn a_price_that_has_changed_since_does_not_change_what_was_relayed() {
-    let world = World::new().await;
-    world.journal().opened(sample::opened(1)).await.unwrap();
-    world.journal().progress(sample::progress(1));
-    let mut world = world.restart().await;
-    let interrupted = std::mem::take(&mut world.opening.interrupted);
-    let catalog = Catalog::default();
-    recover(world.store.db(), world.journal(), &catalog, interrupted).await.unwrap();
-    world.ship().await;
-    let row = world.row(1).await.unwrap();
-    assert_eq!(row.cost, sample::cost());
-    let derived = domain::price::list_cost(&row.tokens, &row.prices, row.delivered).unwrap();
-    assert_eq!(derived, row.cost, "the bill follows from its row");
-    assert_eq!(row.provider_api_key_id, Some(sample::provider_key()));
-}
-
-#[tokio::test]
-async fn an_ending_that_only_the_journal_lost_is_not_replaced() {
-    let world = World::new().await;
-    world.journal().opened(sample::opened(1)).await.unwrap();
-    let before = world.journal().end();
-    world.settle(sample::settled(1)).await;
-    world.ship().await;
-    // A power cut takes what was not synced yet.
-    let path = world.store.data_dir().journal().join(before.segment.file_name());
-    let World { dir, store, opening } = world;
-    drop(opening);
-    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(before.offset).unwrap();
-    let opening = open(&store, SEGMENT_BYTES).await;
-    let mut world = World { dir, store, opening };
-    let interrupted = std::mem::take(&mut world.opening.interrupted);
-    assert_eq!(interrupted.len(), 1);
-    let recovered = recover(world.store.db(), world.journal(), &world.catalog().await, interrupted).await.unwrap();
-    assert_eq!(recovered, Recovered { charged: 0, released: 0, settled_before: 1 });
-    world.ship().await;
-    assert_eq!(world.row(1).await, Some(sample::settled(1).usage));
-    assert_eq!(counters(&world).await, expected(1, 0));
-    assert_eq!(world.segments(), 1, "nothing keeps the old segment");
-    assert_eq!(world.restart().await.opening.interrupted, []);
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! The store from the outside, on real files and an embedded database.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod catalog;
 mod follow;
 mod journal;
+mod kill;
 mod lease;
 #[path = "../../src/sample.rs"]
 mod sample;
