@@ -33,7 +33,10 @@ fn files(folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<File> {
         if path.is_dir() {
             let made = |path: &Path| path.file_name().and_then(OsStr::to_str).is_some_and(|name| MADE.contains(&name));
             open.extend(
-                fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.is_symlink() && !made(path)),
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path())
+                    .filter(|path| !path.is_symlink() && !made(path)),
             );
         } else if wanted(&path) {
             let Ok(text) = fs::read_to_string(&path) else { continue };

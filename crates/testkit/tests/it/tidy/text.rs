@@ -77,9 +77,9 @@ fn every_silenced_lint_has_a_reason() {
 
 #[test]
 fn every_crate_says_what_it_is() {
-    let roots = files("crates", |path| path.ends_with("src/lib.rs") || path.ends_with("src/main.rs"));
-    let findings: Vec<String> =
-        roots.into_iter().filter(|file| !file.text.starts_with("//!")).map(|file| file.path).collect();
+    let roots = |folder| files(folder, |path| path.ends_with("src/lib.rs") || path.ends_with("src/main.rs"));
+    let silent = roots("crates").into_iter().chain(roots("bench")).filter(|file| !file.text.starts_with("//!"));
+    let findings: Vec<String> = silent.map(|file| file.path).collect();
     none(&findings, "without a module comment");
 }
 
