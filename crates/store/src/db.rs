@@ -175,6 +175,16 @@ pub(crate) enum Lock {
     Lease = 0x746f_6c04,
 }
 
+/// Gives up on work that takes longer than this: a lost network path may leave a connection without any answer.
+///
+/// What is given up is rolled back, unless its commit had reached the database.
+pub(crate) async fn within<T, E: From<DbError>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(DbError::Silent.into()))
+}
+
 /// A connection of its own, outside the pool.
 pub(crate) async fn lone_sqlite(pool: &SqlitePool) -> Result<sqlx::SqliteConnection, DbError> {
     Ok(sqlx::SqliteConnection::connect_with(&pool.connect_options()).await?)

@@ -2,7 +2,7 @@
 
 use crate::{
     Store,
-    db::{Db, DbError, Lock, Tx, lone_sqlite},
+    db::{Db, DbError, Lock, Tx, lone_sqlite, within},
     snapshot::{Published, load},
 };
 use domain::{catalog::Catalog, ports::Directory as _};
@@ -11,6 +11,8 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+/// How long a new configuration may take to be read.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How often the database is asked.
 pub const POLL: Duration = Duration::from_millis(250);
 
@@ -111,7 +113,7 @@ struct Follower {
 
 impl Follower {
     async fn poll(&mut self, watcher: &mut Watcher, db: &Db) {
-        match self.step(watcher, db).await {
+        match within(READ_WITHIN, self.step(watcher, db)).await {
             Ok(()) => {
                 if self.failing {
                     tracing::info!("configuration changes are followed again");

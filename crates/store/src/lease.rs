@@ -4,7 +4,7 @@
 //! start; the same node, whose id lies in its data directory, always may. Nothing that runs ends because a lease could not
 //! be renewed: a database that is away stops no request.
 
-use crate::db::{Db, DbError, Lock, Tx};
+use crate::db::{Db, DbError, Lock, Tx, within};
 use domain::ids::NodeId;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,7 @@ impl Lease {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(RENEWED) => {}
             }
-            match self.renew().await {
+            match within(RENEWED, self.renew()).await {
                 Ok(rival) => {
                     if failing {
                         tracing::info!("the node's lease is renewed again");
@@ -105,9 +105,11 @@ impl Lease {
 
 /// The other node whose lease is valid, and until when.
 async fn another(tx: &mut Tx, node: NodeId, now: i64) -> Result<Option<(NodeId, i64)>, DbError> {
+    // A lease that ends later than any can is from before the clock was set back; its node, if it runs, renews it soon.
     const ANOTHER: &str = "SELECT id, lease_until FROM nodes WHERE id <> $1 AND lease_until > $2 \
-                           ORDER BY lease_until DESC LIMIT 1";
-    let row = tx.row(ANOTHER, vec![node.uuid().into(), now.into()]).await?;
+                           AND lease_until <= $3 ORDER BY lease_until DESC LIMIT 1";
+    let values = vec![node.uuid().into(), now.into(), (now + VALID_US).into()];
+    let row = tx.row(ANOTHER, values).await?;
     row.map(|row| Ok((row.id("id")?, row.int("lease_until")?))).transpose()
 }
 

@@ -20,6 +20,9 @@ pub enum DbError {
     /// A value that cannot be stored.
     #[error("cannot be stored: {0}")]
     Unstorable(String),
+    /// The database took a connection and then said nothing.
+    #[error("the database does not answer")]
+    Silent,
     /// The database failed or is away.
     #[error("the database failed: {0}")]
     Failed(#[source] sqlx::Error),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Store, SystemClock,
-    db::Db,
+    db::{Db, within},
     journal::{Journal, Position, RefusalCount, SegmentId},
     mint,
 };
@@ -32,6 +32,8 @@ const BATCH_MAX: usize = 500;
 const BATCH_BYTES_MAX: u64 = 16 << 20;
 /// Longest pause before a database that is away is asked again.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// How long one batch may take.
+const BATCH_WITHIN: Duration = Duration::from_secs(30);
 /// How long the last shipping before the end may take.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -167,7 +169,7 @@ impl Shipper {
     pub(super) async fn step(&mut self, everything: bool) -> Result<bool, ShipError> {
         let from = match self.at {
             Some(at) => at,
-            None => self.begin().await?,
+            None => within(BATCH_WITHIN, self.begin()).await?,
         };
         let (journal, bounds) = (self.journal.clone(), self.bounds);
         let read = tokio::task::spawn_blocking(move || batch::read(journal.shared(), from, bounds));
@@ -184,7 +186,7 @@ impl Shipper {
             self.refusals.extend(taken.into_iter().map(|count| (mint(), count)));
         }
         if !batch.settled.is_empty() || !self.refusals.is_empty() {
-            self.ship(&batch).await?;
+            within(BATCH_WITHIN, self.ship(&batch)).await?;
         }
         self.at = Some(batch.end);
         Ok(batch.more || !self.refusals.is_empty())

@@ -34,4 +34,8 @@ async fn a_lease_that_ran_out_is_nobodys_and_its_node_goes_on_and_hears_of_the_o
     sqlx::query("UPDATE nodes SET lease_until = 1").execute(pool).await.unwrap();
     Lease::acquire(store.db(), theirs).await.unwrap();
     assert_eq!(lease.renew().await.unwrap(), Some(theirs));
+
+    // The clock was set back by an hour.
+    sqlx::query("UPDATE nodes SET lease_until = lease_until + 3600000000").execute(pool).await.unwrap();
+    Lease::acquire(store.db(), mint()).await.unwrap();
 }
