@@ -48,17 +48,14 @@ impl Recorder for Journal {
         match taken {
             Ok(Ok(Taken::Now)) => Answer::now(Ok(())),
             Ok(Ok(Taken::Later(receiver))) => {
-                let (shared, request) = (shared.clone(), record.request_id);
+                let mut written = Written { shared: shared.clone(), request: record.request_id, stands: false };
                 Answer::Later(Box::pin(async move {
                     let answer = match tokio::time::timeout(ACKNOWLEDGED_WITHIN, receiver).await {
                         Ok(Ok(answer)) => answer,
                         Ok(Err(_)) => Err(NotRecorded("it is closed".to_owned())),
                         Err(_) => Err(NotRecorded("the disk is too slow".to_owned())),
                     };
-                    if answer.is_err() {
-                        // It is written all the same, and must not be found open.
-                        shared.release(request);
-                    }
+                    written.answered(&answer);
                     answer
                 }))
             }
@@ -96,6 +93,28 @@ impl Recorder for Journal {
 
     fn is_writable(&self) -> bool {
         self.shared.writable.load(Ordering::Relaxed)
+    }
+}
+
+/// An admission in the journal that nobody was told of: unless it stands, it must not be found open.
+struct Written {
+    shared: Arc<Shared>,
+    request: RequestId,
+    stands: bool,
+}
+
+impl Written {
+    fn answered(&mut self, answer: &Result<(), NotRecorded>) {
+        self.stands = answer.is_ok();
+    }
+}
+
+impl Drop for Written {
+    /// It was refused, or who asked has not waited for the answer.
+    fn drop(&mut self) {
+        if !self.stands {
+            self.shared.release(self.request);
+        }
     }
 }
 

@@ -66,6 +66,7 @@ async fn always_answers_when_the_disk_has_it() {
     assert_eq!(journal.opened(sample::opened(1)).await, Ok(()));
     assert_eq!(journal.settled(Box::new(sample::settled(1))).await, Ok(()));
     assert_eq!(disk.durable(), requests(&[1, 1]));
+    assert_eq!(disk.released(), [], "an admission that was acknowledged stands");
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,11 +80,14 @@ async fn a_disk_that_hangs_refuses_an_admission_after_a_second_and_its_record_is
     assert_eq!(answer, Err(NotRecorded("the disk is too slow".to_owned())));
     assert_eq!(began.elapsed().as_secs(), 1);
     assert!(poll_once(&mut ended).is_none(), "the settlement waits on");
+    let mut left = journal.opened(sample::opened(3));
+    assert!(poll_once(&mut left).is_none());
+    drop(left);
 
     disk.fault(Fault::None);
     assert_eq!(ended.await, Ok(()));
     journal.close();
-    assert_eq!(disk.released(), requests(&[2]));
+    assert_eq!(disk.released(), requests(&[2, 3]), "the one that was refused, and the one that nobody waited for");
 }
 
 /// What an answer says without being waited for.
