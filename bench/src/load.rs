@@ -20,6 +20,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::figures::to_f64;
+
 /// Streams that are opened at the same time, so that no listener's queue overflows.
 const OPENING_MAX: usize = 50;
 
@@ -89,23 +91,26 @@ pub(crate) async fn warm(address: SocketAddr, count: usize, request: &Request) -
 }
 
 impl Warm {
-    /// Sends `total` requests, those of the list in turn: each connection sends as soon as it has its answer.
-    pub(crate) async fn closed(self, requests: Arc<[Request]>, total: usize) -> Result<Outcome> {
+    /// Sends `total` requests: each connection sends as soon as it has its answer. The first ones leave spread over
+    /// `spread`, for events that come at a steady pace would else come all at once.
+    pub(crate) async fn closed(self, request: Request, total: usize, spread: Duration) -> Result<Outcome> {
         let (address, next) = (self.address, Arc::new(AtomicUsize::new(0)));
-        self.run(move |connection, _| {
-            let (requests, next) = (requests.clone(), next.clone());
+        let step = spread.div_f64(to_f64(self.connections.len().max(1)));
+        let began = Instant::now();
+        self.run(move |connection, number| {
+            let (request, next) = (request.clone(), next.clone());
             async move {
                 let mut outcome = Outcome::default();
                 let mut open = Some(connection);
-                loop {
-                    let ticket = next.fetch_add(1, Ordering::Relaxed);
-                    if ticket >= total {
-                        return outcome;
-                    }
+                if !spread.is_zero() {
+                    sleep_until(began + step.mul_f64(to_f64(number))).await;
+                }
+                while next.fetch_add(1, Ordering::Relaxed) < total {
                     let began = Instant::now();
-                    let result = exchange(&mut open, address, &requests[ticket % requests.len()]).await;
+                    let result = exchange(&mut open, address, &request).await;
                     outcome.count(result, began.elapsed());
                 }
+                outcome
             }
         })
         .await
@@ -122,7 +127,7 @@ impl Warm {
                 let mut outcome = Outcome::default();
                 let mut open = Some(connection);
                 for ticket in (first..total).step_by(stride) {
-                    let due = began + Duration::from_secs_f64(crate::figures::to_f64(ticket) / rate);
+                    let due = began + Duration::from_secs_f64(to_f64(ticket) / rate);
                     let from = if Instant::now() > due {
                         due
                     } else {

@@ -54,11 +54,12 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Starts the upstream and these proxies, on free ports, in a folder of their own.
-    pub(crate) async fn start(kinds: &[Kind]) -> Result<Self> {
+    /// Starts the upstream and these proxies, on free ports, in a folder of their own. The upstream waits so many
+    /// milliseconds between the events of every stream.
+    pub(crate) async fn start(kinds: &[Kind], gap_ms: u32) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("tollgate-bench-").tempdir()?;
         let path = folder.path();
-        let upstream = upstream(path).await?;
+        let upstream = upstream(path, gap_ms).await?;
         let mut proxies = Vec::new();
         for &kind in kinds {
             let program = match kind {
@@ -109,11 +110,11 @@ fn ours(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Starts a scripted upstream.
-pub(crate) async fn upstream(folder: &Path) -> Result<Program> {
+/// Starts a scripted upstream that waits so many milliseconds between the events of every stream.
+pub(crate) async fn upstream(folder: &Path, gap_ms: u32) -> Result<Program> {
     let address = free_address().await?;
     let mut command = Command::new(ours("mockllm")?);
-    command.args(["--listen", &address.to_string()]);
+    command.args(["--listen", &address.to_string(), "--min-gap-ms", &gap_ms.to_string()]);
     Program::start(&mut command, address, &folder.join("upstream.log")).await
 }
 

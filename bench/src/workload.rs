@@ -60,14 +60,20 @@ pub(crate) async fn run(only: &[Which], targets: &[Kind], scale: f64) -> Result<
 
     // Memory first, on programs of its own: what a load leaves behind would be counted as theirs.
     let memory = if wanted(Which::Memory) { Some(memory::measure(&run).await?) } else { None };
-    if only.iter().any(|which| !matches!(which, Which::Memory | Which::Start)) || only.is_empty() {
-        let stack = Stack::start(&run.kinds).await?;
-        for workload in closed::all().into_iter().filter(|workload| wanted(workload.which)) {
+    let (live, closed): (Vec<_>, Vec<_>) =
+        closed::all().into_iter().filter(|workload| wanted(workload.which)).partition(|workload| workload.gap_ms > 0);
+    if !closed.is_empty() || wanted(Which::Latency) {
+        let stack = Stack::start(&run.kinds, 0).await?;
+        for workload in closed {
             found.tables.push(workload.measure(&run, &stack).await?);
         }
         if wanted(Which::Latency) {
             found.tables.push(latency::measure(&run, &stack).await?);
         }
+    }
+    for workload in live {
+        let stack = Stack::start(&run.kinds, workload.gap_ms).await?;
+        found.tables.push(workload.measure(&run, &stack).await?);
     }
     found.tables.extend(memory);
     if wanted(Which::Start) && run.kinds.contains(&Kind::Tollgate) {

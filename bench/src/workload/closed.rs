@@ -1,7 +1,7 @@
 //! Closed loops: so many connections, each with one request in flight.
 
 use anyhow::{Context, Result};
-use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Run, Which, requests};
 use crate::{
@@ -17,8 +17,9 @@ pub(super) struct Closed {
     pub(super) which: Which,
     title: &'static str,
     what: &'static str,
-    /// Sent in turn.
-    requests: Arc<[Request]>,
+    request: Request,
+    /// Milliseconds between the events of a stream, as the upstream sends them.
+    pub(super) gap_ms: u32,
     connections: usize,
     per_round: usize,
     rounds: usize,
@@ -59,7 +60,8 @@ pub(super) fn all() -> [Closed; 4] {
             which: Which::Small,
             title: "Small chat",
             what: "A chat completion of a few words, not streamed, on 64 connections.",
-            requests: [requests::small()].into(),
+            request: requests::small(),
+            gap_ms: 0,
             connections: 64,
             per_round: 30_000,
             rounds: 5,
@@ -74,7 +76,8 @@ pub(super) fn all() -> [Closed; 4] {
             which: Which::Large,
             title: "300 kB prompt",
             what: "A chat completion with 300 kB of messages, not streamed, on 16 connections.",
-            requests: [requests::large()].into(),
+            request: requests::large(),
+            gap_ms: 0,
             connections: 16,
             per_round: 3_000,
             rounds: 5,
@@ -86,7 +89,8 @@ pub(super) fn all() -> [Closed; 4] {
             which: Which::Burst,
             title: "Burst of 100 events",
             what: "A stream of 100 events that the upstream sends in one write, same wire on both sides, on 32 connections.",
-            requests: [requests::burst()].into(),
+            request: requests::stream(requests::EVENTS),
+            gap_ms: 0,
             connections: 32,
             per_round: 6_000,
             rounds: 5,
@@ -101,13 +105,14 @@ pub(super) fn all() -> [Closed; 4] {
         Closed {
             which: Which::Live,
             title: "Live events",
-            what: "100 streams at a time whose events come 5, 8, 12 or 20 ms apart, same wire on both sides; p50 and p99 are \
-                   those of whole streams, so that falling behind the upstream would show.",
-            requests: requests::live().into(),
+            what: "100 streams at a time, out of step, of 100 events 10 ms apart, same wire on both sides; p50 and p99 are those \
+                   of whole streams, so that falling behind the upstream would show.",
+            request: requests::stream(requests::EVENTS),
+            gap_ms: requests::LIVE_GAP_MS,
             connections: 100,
             per_round: 200,
             rounds: 3,
-            unit: ("CPU µs per event", to_f64(requests::LIVE_EVENTS)),
+            unit: ("CPU µs per event", to_f64(requests::EVENTS)),
             direct: true,
             bars: &[Bar { against: Kind::Floor, factor: 1.2, first: false }],
         },
@@ -144,7 +149,7 @@ impl Closed {
         let ready = warm(program.address, self.connections, &requests::small()).await?;
         program.quiet().await?;
         let before = program.cpu()?;
-        let mut outcome = ready.closed(self.requests.clone(), total).await?;
+        let mut outcome = ready.closed(self.request.clone(), total, Duration::from_millis(self.gap_ms.into())).await?;
         program.quiet().await?;
         let cpu = program.cpu()?.since(&before);
         if let Some(error) = &outcome.first_error {

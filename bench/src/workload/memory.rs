@@ -89,20 +89,20 @@ pub(super) async fn measure(run: &Run) -> Result<Table> {
 }
 
 async fn of(kind: Kind, step: usize, scale: f64) -> Result<Memory> {
-    let stack = Stack::start(&[kind]).await?;
+    let stack = Stack::start(&[kind], requests::HELD_GAP_MS).await?;
     let program = stack.program(kind)?;
     let resident = || anyhow::Ok(to_f64(usize::try_from(program.resident_kib()?)?));
     program.quiet().await?;
     let idle = resident()?;
     let ready = warm(program.address, WARM_CONNECTIONS, &requests::small()).await?;
-    ready.closed([requests::small()].into(), scaled(WARM_REQUESTS, scale, WARM_CONNECTIONS)).await?;
+    ready.closed(requests::small(), scaled(WARM_REQUESTS, scale, WARM_CONNECTIONS), Duration::ZERO).await?;
     program.quiet().await?;
     let warm = resident()?;
     let mut held = Held::default();
-    held.open(program.address, &requests::held(), step).await?;
+    held.open(program.address, &requests::stream(requests::HELD_EVENTS), step).await?;
     sleep(FLOW).await;
     let half = resident()?;
-    held.open(program.address, &requests::held(), step).await?;
+    held.open(program.address, &requests::stream(requests::HELD_EVENTS), step).await?;
     sleep(FLOW).await;
     let full = resident()?;
     held.check()?;

@@ -7,12 +7,14 @@ use crate::{
     stack::{CLIENT_KEY, MODEL},
 };
 
-/// Content events of a live stream.
-pub(super) const LIVE_EVENTS: usize = 100;
+/// Content events of a stream in a burst, and of a live one.
+pub(super) const EVENTS: usize = 100;
 /// Milliseconds between the events of live streams.
-const LIVE_GAPS_MS: [u32; 4] = [5, 8, 12, 20];
+pub(super) const LIVE_GAP_MS: u32 = 10;
 /// Milliseconds between the events of streams that only stay open.
 pub(super) const HELD_GAP_MS: u32 = 200;
+/// Content events of streams that only stay open: they outlast what is measured beside them.
+pub(super) const HELD_EVENTS: usize = 300;
 /// Bytes of a long prompt.
 const LARGE: usize = 300_000;
 
@@ -28,19 +30,9 @@ pub(super) fn large() -> Request {
     chat(&format!(r#"{{"role":"system","content":"{text}"}},"#), "Say hello.", false)
 }
 
-/// A stream in one burst.
-pub(super) fn burst() -> Request {
-    chat("", "[[burst 100]]", true)
-}
-
-/// Streams whose events come at several paces.
-pub(super) fn live() -> Vec<Request> {
-    LIVE_GAPS_MS.iter().map(|gap| chat("", &format!("[[burst {LIVE_EVENTS}]] [[slow {gap}]]"), true)).collect()
-}
-
-/// A stream that outlasts what is measured beside it.
-pub(super) fn held() -> Request {
-    chat("", &format!("[[burst 300]] [[slow {HELD_GAP_MS}]]"), true)
+/// A stream of so many content events: in one write, unless the upstream was started with a gap between events.
+pub(super) fn stream(events: usize) -> Request {
+    chat("", &format!("[[burst {events}]]"), true)
 }
 
 /// A chat completion as the official SDKs lay it out. `before` are earlier messages, each with a comma after it.

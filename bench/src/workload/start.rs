@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn measure(run: &Run) -> Result<Table> {
     let folder = tempfile::Builder::new().prefix("tollgate-bench-").tempdir()?;
-    let upstream = upstream(folder.path()).await?;
+    let upstream = upstream(folder.path(), 0).await?;
     let mut rows = Vec::new();
     let mut slowest = None;
     for client_keys in CLIENT_KEYS {
