@@ -5,9 +5,9 @@
 //! | `[[say TEXT]]` | exactly that text |
 //! | `[[think TEXT]]` | that thought, then an answer |
 //! | `[[tool NAME {"a":1}]]` | that call, if tools are offered; its result is then answered `tool said: RESULT` |
-//! | `[[tools NAME {…} NAME {…}]]` | several calls at once |
+//! | `[[tools NAME {…} NAME {…}]]` | several calls at once; several results are answered line by line |
 //! | `[[error NAME]]` | that error; the names are those of `error_named` |
-//! | `[[cut]]`, `[[stall]]` | a stream that breaks, or stops, in its middle |
+//! | `[[fail]]`, `[[cut]]`, `[[stall]]` | a stream that ends in an error event, breaks or stops in its middle |
 //! | `[[slow MS]]` | a pause before every event |
 //! | `[[burst N]]` | a stream of N events in one write |
 //!
@@ -20,50 +20,68 @@ use crate::errors::{ErrorShape, Limit};
 use crate::reply::{Reply, pieces_of};
 use crate::wires::Wire;
 
+/// The words of directives.
+const WORDS: [&str; 10] = ["say", "think", "tool", "tools", "error", "fail", "cut", "stall", "slow", "burst"];
 /// Most events of a burst.
 const BURST_MAX: usize = 100_000;
+
+/// What a tool's result is marked by on one of the wires.
+const RESULT_MARKS: [&[u8]; 4] = [b"tool_result", b"\"tool\"", b"call_output", b"unction"];
+
+/// Whether a body is worth parsing: it may hold a directive or a tool's result.
+pub(crate) fn is_likely(body: &[u8]) -> bool {
+    let holds = |mark: &[u8]| memchr::memmem::find(body, mark).is_some();
+    holds(b"[[") || RESULT_MARKS.into_iter().any(holds)
+}
 
 /// The answer to a request that nothing was scripted for.
 pub(crate) fn reply(wire: Wire, body: &Value, model: &str) -> Reply {
     let last = Last::of(wire, body);
-    let Some(directive) = find(&last.text) else {
-        return match last.tool_result {
-            Some(result) => Reply::text(pieces_of(&format!("tool said: {result}"))),
-            None => friendly(model),
-        };
+    let Some((word, rest)) = find(&last.text) else {
+        return last.tool_result.map_or_else(|| friendly(model), |result| tool_said(&result));
     };
-    let (word, rest) = directive.split_once(' ').unwrap_or((directive, ""));
     match (word, &last.tool_result) {
-        ("tool" | "tools", Some(result)) => Reply::text(pieces_of(&format!("tool said: {result}"))),
+        ("tool" | "tools", Some(result)) => tool_said(result),
         ("tool" | "tools", None) if offers_tools(body) => calls(rest),
         ("say", _) => Reply::text(pieces_of(rest)),
         ("think", _) => Reply::nothing().thinking(rest).say(["Done ", "thinking."]),
         ("error", _) => Reply::error(error_named(rest)),
+        ("fail", _) => Reply::text(pieces_of(&"This answer fails. ".repeat(4))).error_event_after(7, true),
         ("cut", _) => Reply::text(pieces_of(&"This answer breaks off. ".repeat(4))).cut_after(7),
         ("stall", _) => Reply::text(pieces_of(&"This answer stops. ".repeat(4))).stall_after(7),
-        ("slow", _) => friendly(model).gap(Duration::from_millis(rest.trim().parse().unwrap_or(100))),
-        ("burst", _) => {
-            let events = rest.trim().parse().unwrap_or(100).min(BURST_MAX);
-            Reply::text(std::iter::repeat_n("lorem ", events)).in_one_write()
-        }
+        ("slow", _) => friendly(model).gap(Duration::from_millis(rest.parse().unwrap_or(100))),
+        ("burst", _) => burst(rest.parse().unwrap_or(100)),
         _ => friendly(model),
     }
 }
 
-fn friendly(model: &str) -> Reply {
+/// A stream of so many events in one write.
+pub(crate) fn burst(events: usize) -> Reply {
+    Reply::text(std::iter::repeat_n("lorem ", events.min(BURST_MAX))).in_one_write()
+}
+
+pub(crate) fn friendly(model: &str) -> Reply {
     Reply::text(["Hello! ", "This is ", "the scripted ", "upstream, ", "answering ", "as ", model, "."])
 }
 
-/// The directive's inside: from the last `[[` that has a `]]` behind it.
-fn find(text: &str) -> Option<&str> {
-    let start = text.rfind("[[")? + 2;
-    let rest = &text[start..];
-    // Arguments may end in brackets of their own: the outermost pair counts.
-    let mut end = rest.find("]]")?;
-    while rest[end + 1..].starts_with("]]") {
-        end += 1;
-    }
-    Some(rest[..end].trim())
+fn tool_said(result: &str) -> Reply {
+    Reply::text(pieces_of(&format!("tool said: {result}")))
+}
+
+/// The last directive of a text: its word, and what stands behind it.
+fn find(text: &str) -> Option<(&str, &str)> {
+    text.rmatch_indices("[[").find_map(|(at, _)| {
+        let rest = &text[at + 2..];
+        // Arguments may end in brackets of their own: the outermost pair counts.
+        let mut end = rest.find("]]")?;
+        while rest[end + 1..].starts_with("]]") {
+            end += 1;
+        }
+        let inside = rest[..end].trim();
+        let (word, rest) = inside.split_once(' ').unwrap_or((inside, ""));
+        // Arguments may begin with such brackets too: those are no word.
+        WORDS.contains(&word).then(|| (word, rest.trim()))
+    })
 }
 
 fn offers_tools(body: &Value) -> bool {
@@ -119,20 +137,19 @@ impl Last {
 
     fn of_messages(messages: &Value) -> Self {
         let messages = messages.as_array().map_or(&[][..], Vec::as_slice);
-        let mut last = Self::default();
         // Chat has a message per result, Anthropic a block.
-        if let Some(message) = messages.last() {
-            last.tool_result = if message["role"] == "tool" {
-                Some(texts(&message["content"]))
-            } else {
-                let blocks = message["content"].as_array().map_or(&[][..], Vec::as_slice);
-                blocks.iter().find(|block| block["type"] == "tool_result").map(|block| texts(&block["content"]))
-            };
-        }
-        last.text = with_directive(
-            messages.iter().rev().filter(|message| message["role"] == "user").map(|message| texts(&message["content"])),
-        );
-        last
+        let mut results: Vec<String> = messages
+            .iter()
+            .rev()
+            .take_while(|message| message["role"] == "tool")
+            .map(|of| texts(&of["content"]))
+            .collect();
+        results.reverse();
+        let blocks = messages.last().and_then(|message| message["content"].as_array());
+        let blocks = blocks.into_iter().flatten().filter(|block| block["type"] == "tool_result");
+        results.extend(blocks.map(|block| texts(&block["content"])));
+        let said = messages.iter().rev().filter(|message| message["role"] == "user").map(|of| texts(&of["content"]));
+        Self { text: newest(said), tool_result: lines(&results) }
     }
 
     fn of_input(input: &Value) -> Self {
@@ -140,47 +157,36 @@ impl Last {
             return Self { text: text.to_owned(), tool_result: None };
         }
         let items = input.as_array().map_or(&[][..], Vec::as_slice);
-        let output = items.last().filter(|item| {
-            item["type"]
-                .as_str()
-                .is_some_and(|kind| kind == "function_call_output" || kind == "custom_tool_call_output")
-        });
-        Self {
-            tool_result: output.map(|item| texts(&item["output"])),
-            text: with_directive(
-                items.iter().rev().filter(|item| item["role"] == "user").map(|item| texts(&item["content"])),
-            ),
-        }
+        let is_result =
+            |item: &&Value| item["type"] == "function_call_output" || item["type"] == "custom_tool_call_output";
+        let mut results: Vec<String> =
+            items.iter().rev().take_while(is_result).map(|item| texts(&item["output"])).collect();
+        results.reverse();
+        let said = items.iter().rev().filter(|item| item["role"] == "user").map(|item| texts(&item["content"]));
+        Self { text: newest(said), tool_result: lines(&results) }
     }
 
     fn of_contents(contents: &Value) -> Self {
         let contents = contents.as_array().map_or(&[][..], Vec::as_slice);
-        let parts = |content: &Value| content["parts"].as_array().cloned().unwrap_or_default();
-        let response = contents.last().and_then(|content| {
-            parts(content).iter().find_map(|part| {
-                let response = part.get("functionResponse").or_else(|| part.get("function_response"))?;
-                Some(response["response"].clone())
-            })
+        let parts = contents.last().and_then(|content| content["parts"].as_array()).into_iter().flatten();
+        let results = parts.filter_map(|part| {
+            let response = part.get("functionResponse").or_else(|| part.get("function_response"))?;
+            let response = &response["response"];
+            Some(response["output"].as_str().map_or_else(|| response.to_string(), str::to_owned))
         });
-        Self {
-            tool_result: response.map(|response| match &response["output"] {
-                Value::String(output) => output.clone(),
-                _ => response.to_string(),
-            }),
-            text: with_directive(
-                contents
-                    .iter()
-                    .rev()
-                    .filter(|content| content["role"] != "model")
-                    .map(|content| texts(&content["parts"])),
-            ),
-        }
+        let said = contents.iter().rev().filter(|content| content["role"] != "model").map(|of| texts(&of["parts"]));
+        Self { tool_result: lines(&results.collect::<Vec<_>>()), text: newest(said) }
     }
 }
 
-/// The newest text that holds a directive and is not older than the newest words; tool results come between.
-fn with_directive(newest_first: impl Iterator<Item = String>) -> String {
+/// The newest text that says anything; tool results, which come after it, say nothing.
+fn newest(newest_first: impl Iterator<Item = String>) -> String {
     newest_first.into_iter().find(|text| !text.trim().is_empty()).unwrap_or_default()
+}
+
+/// Results, a line each; `None` if there are none.
+fn lines(results: &[String]) -> Option<String> {
+    (!results.is_empty()).then(|| results.join("\n"))
 }
 
 /// Every text of a message's content, on any wire.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::ids;
 use crate::json::{Json, o};
-use crate::wires::Wire;
+use crate::wires::{self, Wire};
 
 /// What went wrong, in terms that every wire has words for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,20 +124,33 @@ pub(crate) fn lay_out(shape: &ErrorShape, about: &About<'_>) -> Laid {
         ErrorShape::Nested(inner) => {
             let inner = lay_out(inner, about);
             let said = Said { message: format!("upstream said: {}", inner.body), ..said(&ErrorShape::Server, about) };
-            Laid { body: body(&said, about).into_string(), ..inner }
+            Laid { body: dressed(&said, about), ..inner }
         }
         native => {
             let said = said(native, about);
-            let body = body(&said, about).into_string();
-            Laid { status: said.status, content_type: json, headers: limit_headers(native, about), body }
+            let headers = limit_headers(native, about);
+            Laid { status: said.status, content_type: json, headers, body: dressed(&said, about) }
         }
     }
 }
 
-/// The event that ends a stream with an error.
-pub(crate) fn event(overloaded: bool, about: &About<'_>) -> Json {
-    let shape = if overloaded { ErrorShape::Overloaded } else { ErrorShape::Server };
-    body(&said(&shape, about), about)
+/// What a stream that fails says of it.
+pub(crate) struct Failure {
+    /// The body that the error would have by itself.
+    pub(crate) body: Json,
+    /// OpenAI's inner object.
+    pub(crate) error: Json,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+pub(crate) fn failure(overloaded: bool, about: &About<'_>) -> Failure {
+    let said = said(if overloaded { &ErrorShape::Overloaded } else { &ErrorShape::Server }, about);
+    let error = o! {
+        "type": said.kind, "code": said.code.unwrap_or(said.kind), "message": &said.message, "param": Json::null(),
+    };
+    let body = body(&said, about);
+    Failure { body, error, code: said.code.unwrap_or(said.kind), message: said.message }
 }
 
 const fn content_type(wire: Wire) -> &'static str {
@@ -196,6 +209,14 @@ fn body(said: &Said, about: &About<'_>) -> Json {
                 if said.details.is_empty() { Vec::new() } else { vec![("details", said.details.clone().into())] };
             o! { "error": error.with(&details) }
         }
+    }
+}
+
+/// The body as the vendor spaces it.
+fn dressed(said: &Said, about: &About<'_>) -> String {
+    match about.wire {
+        Wire::Chat | Wire::Responses => body(said, about).pretty(4).into_string(),
+        wire => wires::dressed(wire, &body(said, about)),
     }
 }
 

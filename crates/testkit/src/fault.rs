@@ -42,8 +42,16 @@ pub(crate) enum Break {
     Reset,
     /// A chunk whose size line is no number, then a plain close.
     BadChunk,
-    /// The wire's own error event, then a proper end of the body.
-    ErrorEvent { overloaded: bool },
+}
+
+/// A stream that ends with an error event in place of its rest, then with a proper end of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failing {
+    /// Events before it.
+    pub(crate) after: usize,
+    pub(crate) overloaded: bool,
+    /// On Responses, a failed response in place of an error event.
+    pub(crate) as_status: bool,
 }
 
 /// How an answer is handed over.
@@ -55,6 +63,7 @@ pub(crate) struct Plan {
     pub(crate) hold_head: Option<Gate>,
     pub(crate) holds: Vec<(usize, Gate)>,
     pub(crate) breaks: Option<(At, Break)>,
+    pub(crate) fails: Option<Failing>,
     pub(crate) gzip: Gzip,
     pub(crate) one_write: bool,
     pub(crate) chunked: Option<bool>,

@@ -21,6 +21,58 @@ pub(crate) enum Io {
     Local(DuplexStream),
 }
 
+/// A request as it was read.
+pub(crate) struct Request {
+    /// Request line and headers, without the blank line at their end.
+    head: String,
+    /// The body, without its transfer encoding.
+    pub(crate) body: Bytes,
+    at_connection: u64,
+}
+
+impl Request {
+    fn first_line(&self) -> impl Iterator<Item = &str> {
+        self.head.split("\r\n").next().unwrap_or_default().split(' ')
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.first_line().next().unwrap_or_default()
+    }
+
+    /// Path and query.
+    pub(crate) fn target(&self) -> &str {
+        self.first_line().nth(1).unwrap_or_default()
+    }
+
+    /// The path, and the query without its `?`.
+    pub(crate) fn path_and_query(&self) -> (&str, &str) {
+        self.target().split_once('?').unwrap_or((self.target(), ""))
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.head.split("\r\n").skip(1);
+        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name, value.trim()))
+    }
+
+    /// The first header of that name, in any case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// For the log.
+    pub(crate) fn received(&self) -> Received {
+        let (path, query) = self.path_and_query();
+        Received {
+            method: self.method().to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: self.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            body: self.body.clone(),
+            at_connection: self.at_connection,
+        }
+    }
+}
+
 /// A connection and what was read ahead.
 pub(crate) struct Conn {
     io: Io,
@@ -34,7 +86,7 @@ impl Conn {
     }
 
     /// The next request; `None` at the end of the connection.
-    pub(crate) async fn request(&mut self) -> io::Result<Option<Received>> {
+    pub(crate) async fn request(&mut self) -> io::Result<Option<Request>> {
         let end = loop {
             if let Some(end) = memchr::memmem::find(&self.ahead, b"\r\n\r\n") {
                 break end;
@@ -46,36 +98,20 @@ impl Conn {
                 return if self.ahead.is_empty() { Ok(None) } else { Err(bad("the head is cut")) };
             }
         };
-        let head = self.ahead.split_to(end + 4).freeze();
-        let text = std::str::from_utf8(&head[..end]).map_err(|_| bad("the head is not text"))?;
-        let mut lines = text.split("\r\n");
-        let mut first = lines.next().unwrap_or_default().split(' ');
-        let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let headers: Vec<(String, String)> = lines
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .collect();
-        let mut received = Received {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            query: query.to_owned(),
-            headers,
-            body: Bytes::new(),
-            at_connection: self.number,
-        };
-        if received.header("expect").is_some_and(|expect| expect.eq_ignore_ascii_case("100-continue")) {
+        let head = String::from_utf8_lossy(&self.ahead[..end]).into_owned();
+        self.ahead.advance(end + 4);
+        let mut request = Request { head, body: Bytes::new(), at_connection: self.number };
+        if request.header("expect").is_some_and(|expect| expect.eq_ignore_ascii_case("100-continue")) {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        let is_chunked =
-            received.header("transfer-encoding").is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked"));
-        received.body = if is_chunked {
+        let coding = request.header("transfer-encoding");
+        request.body = if coding.is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked")) {
             self.chunked().await?
         } else {
-            let length = received.header("content-length").map_or(Ok(0), str::parse);
+            let length = request.header("content-length").map_or(Ok(0), str::parse);
             self.take(length.map_err(|_| bad("the content-length is no number"))?).await?
         };
-        Ok(Some(received))
+        Ok(Some(request))
     }
 
     async fn take(&mut self, length: usize) -> io::Result<Bytes> {
@@ -116,6 +152,9 @@ impl Conn {
                 self.ahead.advance(2);
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
+            if self.ahead.len() > HEAD_MAX {
+                return Err(bad("a line is too long"));
+            }
             if self.fill().await? == 0 {
                 return Err(bad("a line is cut"));
             }
@@ -129,9 +168,10 @@ impl Conn {
         }
     }
 
-    /// Ready when the client has left; what it sends meanwhile is kept for later.
+    /// Ready when the client has left; what it sends meanwhile is kept for later. One that sends more than a request may
+    /// hold counts as gone.
     pub(crate) async fn left(&mut self) {
-        while self.fill().await.is_ok_and(|count| count > 0) {}
+        while self.ahead.len() <= HEAD_MAX + BODY_MAX && self.fill().await.is_ok_and(|count| count > 0) {}
     }
 
     /// Waits for something, unless the client leaves before; false if it does.

@@ -47,6 +47,65 @@ impl Json {
         self
     }
 
+    /// This text with a blank after each colon, as Google writes the events of its streams.
+    pub(crate) fn spaced(&self) -> Self {
+        self.relaid(|out, mark, _| {
+            out.push(mark);
+            if mark == ':' {
+                out.push(' ');
+            }
+        })
+    }
+
+    /// This text with a line for each value, and `indent` more blanks in front for each level.
+    pub(crate) fn pretty(&self, indent: usize) -> Self {
+        let mut depth = 0;
+        let line = |out: &mut String, depth: usize| {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', depth * indent));
+        };
+        self.relaid(|out, mark, next| match mark {
+            '{' | '[' => {
+                out.push(mark);
+                if !matches!(next, Some('}' | ']')) {
+                    depth += 1;
+                    line(out, depth);
+                }
+            }
+            '}' | ']' => {
+                if !out.ends_with(['{', '[']) {
+                    depth = depth.saturating_sub(1);
+                    line(out, depth);
+                }
+                out.push(mark);
+            }
+            ',' => {
+                out.push(mark);
+                line(out, depth);
+            }
+            ':' => out.push_str(": "),
+            ' ' => {}
+            _ => out.push(mark),
+        })
+    }
+
+    /// This text with every character outside of strings written by `put`, which is told the one behind it too.
+    fn relaid(&self, mut put: impl FnMut(&mut String, char, Option<char>)) -> Self {
+        let mut out = String::with_capacity(self.0.len() * 2);
+        let (mut in_string, mut escaped) = (false, false);
+        let mut chars = self.0.chars().peekable();
+        while let Some(c) = chars.next() {
+            if in_string || c == '"' {
+                out.push(c);
+                in_string = !in_string || c != '"' || escaped;
+                escaped = in_string && c == '\\' && !escaped;
+            } else {
+                put(&mut out, c, chars.peek().copied());
+            }
+        }
+        Self(out)
+    }
+
     pub(crate) fn into_string(self) -> String {
         self.0
     }

@@ -17,8 +17,11 @@ mod fault;
 mod http;
 mod ids;
 mod json;
+mod laid;
 mod received;
 mod reply;
+mod reuse;
+mod route;
 mod upstream;
 mod wires;
 

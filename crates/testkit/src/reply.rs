@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::errors::ErrorShape;
-use crate::fault::{At, Break, Gate, Gzip, Plan};
+use crate::fault::{At, Break, Failing, Gate, Gzip, Plan};
 
 /// One answer of the upstream. The same reply serves a streamed and a whole answer on every wire: the request decides.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub enum Stop {
     MaxTokens,
     /// This stop string was met.
     Sequence(String),
-    /// The vendor's filter, or a refusal.
+    /// The vendor's filter, or a refusal. Without a word said, Gemini has blocked the prompt.
     Filter,
     /// `pause_turn` on Anthropic; a plain end elsewhere.
     Pause,
@@ -271,9 +271,14 @@ impl Reply {
         self.chunked().breaks(at, Break::BadChunk)
     }
 
-    /// Ends a stream with the wire's own error event after so many frames.
-    pub fn error_event_after(self, frames: usize, overloaded: bool) -> Self {
-        self.breaks(At::Frames(frames), Break::ErrorEvent { overloaded })
+    /// Ends a stream with the wire's own error event after so many events; the body itself ends properly.
+    pub fn error_event_after(self, events: usize, overloaded: bool) -> Self {
+        self.plan(|plan| plan.fails = Some(Failing { after: events, overloaded, as_status: false }))
+    }
+
+    /// As [`Reply::error_event_after`], but Responses says `response.failed`.
+    pub fn failed_after(self, events: usize, overloaded: bool) -> Self {
+        self.plan(|plan| plan.fails = Some(Failing { after: events, overloaded, as_status: true }))
     }
 
     /// Never ends: a stream repeats its first content delta, a whole body goes on with blanks, until the client leaves.

@@ -1,27 +1,29 @@
 //! The server: connections, scripts, and the log of what came and went.
 
-use std::collections::VecDeque;
+mod door;
+
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::io::DuplexStream;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::deliver::{After, Laid, deliver, lay_out};
-use crate::directive;
-use crate::http::{Conn, Io};
+use crate::deliver::{After, deliver};
+use crate::http::{Conn, Io, Request};
+use crate::laid::{Laid, lay_out};
 use crate::received::{Ended, Log, Received};
 use crate::reply::Reply;
-use crate::wires::{self, Ask, Wire};
+use crate::reuse::Reuse;
+use crate::route::{Route, unscripted};
+use door::Door;
 
 /// Exchanges that are kept for tests to look at.
 const KEPT: usize = 20_000;
@@ -37,25 +39,43 @@ pub struct Options {
     pub keep: usize,
     /// A pause between the events of every stream.
     pub min_gap: Duration,
+    /// Makes every stream that is not scripted a burst of so many events in one write.
+    pub burst: Option<usize>,
+    /// Sends an unscripted request that came before the very bytes of its first answer, ids and dates too.
+    pub reuse: bool,
+    /// Where every request is reported as it comes.
+    pub report: Option<UnboundedSender<Received>>,
 }
 
 /// A scripted upstream. Clones are the same one; the last of them ends it.
 #[derive(Clone)]
 pub struct Upstream {
     shared: Arc<Shared>,
-    address: Option<SocketAddr>,
     _end: Arc<DropGuard>,
+}
+
+/// What is to be answered.
+#[derive(Default)]
+struct Script {
+    queue: VecDeque<Reply>,
+    models: HashMap<String, Reply>,
+    always: Option<Reply>,
 }
 
 struct Shared {
     log: Log,
-    script: Mutex<VecDeque<Reply>>,
-    always: Mutex<Option<Reply>>,
+    script: Mutex<Script>,
+    reuse: Option<Reuse>,
     clock: Clock,
     serial: AtomicU64,
     connections: AtomicU64,
     min_gap: Duration,
-    tracker: TaskTracker,
+    burst: Option<usize>,
+    report: Option<UnboundedSender<Received>>,
+    door: Mutex<Door>,
+    /// Keeps the port while nobody listens on it.
+    reserved: Mutex<Option<TcpSocket>>,
+    address: Option<SocketAddr>,
     end: CancellationToken,
 }
 
@@ -66,15 +86,19 @@ impl Upstream {
         let shared = Arc::new(Shared {
             log: Log::keeping(options.keep),
             script: Mutex::default(),
-            always: Mutex::default(),
+            reuse: options.reuse.then(Reuse::default),
             clock: Clock::starting_at(START_UNIX_S),
             serial: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             min_gap: options.min_gap,
-            tracker: TaskTracker::new(),
+            burst: options.burst,
+            report: options.report.clone(),
+            door: Mutex::new(Door::open(&end)),
+            reserved: Mutex::default(),
+            address,
             end: end.clone(),
         });
-        Self { shared, address, _end: Arc::new(end.drop_guard()) }
+        Self { shared, _end: Arc::new(end.drop_guard()) }
     }
 
     /// An upstream inside the process, reached by [`Upstream::connect`]; keeps what it exchanges.
@@ -97,19 +121,7 @@ impl Upstream {
     pub async fn listen(address: SocketAddr, options: &Options) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let upstream = Self::new(options, Some(listener.local_addr()?));
-        let shared = upstream.shared.clone();
-        upstream.shared.tracker.spawn(async move {
-            let end = shared.end.clone();
-            let accepting = async {
-                loop {
-                    // A connection that is gone before it is accepted is no reason to stop.
-                    let Ok((stream, _)) = listener.accept().await else { continue };
-                    let _ = stream.set_nodelay(true);
-                    shared.serve(Io::Tcp(stream));
-                }
-            };
-            end.run_until_cancelled(accepting).await;
-        });
+        upstream.shared.accept(listener);
         Ok(upstream)
     }
 
@@ -122,12 +134,39 @@ impl Upstream {
 
     /// Where it listens, as a base URL; inside the process, a host that nobody resolves.
     pub fn base_url(&self) -> String {
-        self.address.map_or_else(|| "http://upstream.invalid".to_owned(), |address| format!("http://{address}"))
+        self.address().map_or_else(|| "http://upstream.invalid".to_owned(), |address| format!("http://{address}"))
     }
 
     /// Where it listens; `None` inside the process.
-    pub const fn address(&self) -> Option<SocketAddr> {
-        self.address
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.shared.address
+    }
+
+    /// Closes its port and every connection: whoever dials is refused, as by a host whose program has died. The port stays
+    /// reserved. Inside the process, connections end at once.
+    pub async fn refuse(&self) {
+        let door = self.shared.door().clone();
+        door.close().await;
+        let reserved = self.shared.address.and_then(|address| door::bind(address).ok());
+        *self.shared.reserved.lock().unwrap_or_else(PoisonError::into_inner) = reserved;
+    }
+
+    /// Listens again on the same port after [`Upstream::refuse`].
+    pub fn accept_again(&self) -> io::Result<()> {
+        let reserved = self.shared.reserved.lock().unwrap_or_else(PoisonError::into_inner).take();
+        *self.shared.door() = Door::open(&self.shared.end);
+        if let Some(address) = self.shared.address {
+            let socket = reserved.map_or_else(|| door::bind(address), Ok)?;
+            self.shared.accept(socket.listen(door::BACKLOG)?);
+        }
+        Ok(())
+    }
+
+    /// Ends it, and waits until its last task has ended.
+    pub async fn shutdown(&self) {
+        self.shared.end.cancel();
+        let door = self.shared.door().clone();
+        door.close().await;
     }
 }
 
@@ -135,7 +174,7 @@ impl Upstream {
 impl Upstream {
     /// Adds an answer to the script; each is used once, in order.
     pub fn push(&self, reply: Reply) {
-        self.shared.script.lock().unwrap_or_else(PoisonError::into_inner).push_back(reply);
+        self.shared.script().queue.push_back(reply);
     }
 
     /// Adds an answer to the script.
@@ -145,10 +184,17 @@ impl Upstream {
         self
     }
 
+    /// What every request for this model is answered, before the script.
+    #[must_use]
+    pub fn on_model(self, model: &str, reply: Reply) -> Self {
+        self.shared.script().models.insert(model.to_owned(), reply);
+        self
+    }
+
     /// What is answered when the script is over, in place of directives.
     #[must_use]
     pub fn always(self, reply: Reply) -> Self {
-        *self.shared.always.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
+        self.shared.script().always = Some(reply);
         self
     }
 }
@@ -184,123 +230,63 @@ impl Upstream {
     pub async fn ended(&self, how: Ended, count: usize) {
         self.shared.log.until(|log| log.count(how) >= count).await;
     }
+
+    /// Waits until this holds; it is asked anew whenever a connection, a request, bytes or an ending are added.
+    pub async fn until(&self, met: impl Fn(&Self) -> bool) {
+        self.shared.log.until(|_| met(self)).await;
+    }
 }
 
 impl Shared {
-    fn serve(self: &Arc<Self>, io: Io) {
-        let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let shared = self.clone();
-        self.tracker.spawn(async move {
-            let end = shared.end.clone();
-            end.run_until_cancelled(shared.connection(Conn::new(io, number))).await;
-        });
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connection(&self, mut conn: Conn) {
-        while let Ok(Some(received)) = conn.request().await {
-            let laid = self.answer(&received);
-            let slot = if self.log.keeps() { self.log.arrived(received) } else { None };
-            match deliver(conn, laid, &self.log, slot, self.min_gap).await {
+        while let Ok(Some(request)) = conn.request().await {
+            if let Some(report) = &self.report {
+                // Nobody may listen any more.
+                let _ = report.send(request.received());
+            }
+            let laid = self.answer(&request);
+            let slot = if self.log.keeps() { self.log.arrived(request.received()) } else { None };
+            // Its buffer may be filled anew.
+            drop(request);
+            match deliver(conn, &laid, &self.log, slot).await {
                 After::Open(open) => conn = open,
                 After::Closed => return,
             }
         }
     }
 
-    fn answer(&self, received: &Received) -> Laid {
-        let route = Route::of(received);
-        let hints: Hints = serde_json::from_slice(&received.body).unwrap_or_default();
-        let ask = Ask {
-            wire: route.wire,
-            model: route.model.map_or_else(|| hints.model.unwrap_or_default(), str::to_owned),
-            stream: route.streams || hints.stream.unwrap_or_default(),
-            include_usage: hints.stream_options.and_then(|options| options.include_usage).unwrap_or_default(),
-            prompt_bytes: received.body.len(),
-            serial: self.serial.fetch_add(1, Ordering::Relaxed),
-            clock: self.clock,
-        };
-        let scripted = self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let scripted = scripted.or_else(|| self.always.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        let as_sse = received.query.split('&').any(|pair| pair == "alt=sse");
-        let reply = scripted.unwrap_or_else(|| unscripted(&route, &received.body, &ask));
-        lay_out(reply, &ask, as_sse)
-    }
-}
-
-/// What is answered by itself.
-fn unscripted(route: &Route<'_>, body: &[u8], ask: &Ask) -> Reply {
-    let json = |body: crate::json::Json| Reply::raw(200, &[("content-type", "application/json")], body.into_string());
-    let tokens = u64::try_from(ask.prompt_bytes.div_ceil(4)).unwrap_or_default();
-    match route.kind {
-        Kind::Generate if memchr::memmem::find(body, b"[[").is_none() && !holds_tool_result(body) => {
-            directive::reply(ask.wire, &Value::Null, &ask.model)
-        }
-        Kind::Generate => directive::reply(ask.wire, &serde_json::from_slice(body).unwrap_or_default(), &ask.model),
-        Kind::Count => json(wires::count(ask.wire, tokens)),
-        Kind::Models => json(wires::models(ask.wire)),
-        Kind::Embed => json(wires::embeddings(&serde_json::from_slice(body).unwrap_or_default(), &ask.model)),
-    }
-}
-
-/// Whether it is worth parsing a body for a tool's result.
-fn holds_tool_result(body: &[u8]) -> bool {
-    let marks: [&[u8]; 4] = [b"tool_result", b"\"tool\"", b"call_output", b"unction"];
-    marks.iter().any(|mark| memchr::memmem::find(body, mark).is_some())
-}
-
-/// The few fields that decide the form of an answer.
-#[derive(Debug, Default, Deserialize)]
-struct Hints {
-    model: Option<String>,
-    stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
-}
-
-#[derive(Debug, Deserialize)]
-struct StreamOptions {
-    include_usage: Option<bool>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Generate,
-    Count,
-    Models,
-    Embed,
-}
-
-struct Route<'a> {
-    wire: Wire,
-    kind: Kind,
-    model: Option<&'a str>,
-    streams: bool,
-}
-
-impl<'a> Route<'a> {
-    /// By the end of the path, so that any base path is as good; a path that nobody knows is chat.
-    fn of(received: &'a Received) -> Self {
-        let path = received.path.trim_end_matches('/');
-        let plain = |wire, kind| Self { wire, kind, model: None, streams: false };
-        if let Some((_, name)) = path.rsplit_once("/models/")
-            && let Some((model, action)) = name.rsplit_once(':')
+    fn answer(&self, request: &Request) -> Arc<Laid> {
+        let key = self.reuse.as_ref().and_then(|_| Reuse::key(request));
+        if let Some(laid) = self.reuse.as_ref().and_then(|reuse| reuse.find(key, request))
+            && !self.script().is_set()
         {
-            let kind = match action {
-                "countTokens" => Kind::Count,
-                _ => Kind::Generate,
-            };
-            return Self { wire: Wire::Gemini, kind, model: Some(model), streams: action == "streamGenerateContent" };
+            return laid;
         }
-        let lists = path.ends_with("/models") && received.method == "GET";
-        match path {
-            _ if lists && path.contains("/v1beta") => plain(Wire::Gemini, Kind::Models),
-            _ if lists && received.header("anthropic-version").is_some() => plain(Wire::Anthropic, Kind::Models),
-            _ if lists => plain(Wire::Chat, Kind::Models),
-            _ if path.ends_with("/messages/count_tokens") => plain(Wire::Anthropic, Kind::Count),
-            _ if path.ends_with("/responses/input_tokens") => plain(Wire::Responses, Kind::Count),
-            _ if path.ends_with("/messages") => plain(Wire::Anthropic, Kind::Generate),
-            _ if path.ends_with("/responses") => plain(Wire::Responses, Kind::Generate),
-            _ if path.ends_with("/embeddings") => plain(Wire::Chat, Kind::Embed),
-            _ => plain(Wire::Chat, Kind::Generate),
+        let route = Route::of(request);
+        let ask = route.ask(&request.body, self.serial.fetch_add(1, Ordering::Relaxed), self.clock);
+        let scripted = self.script().next(&ask.model);
+        let is_scripted = scripted.is_some();
+        let reply = scripted.unwrap_or_else(|| unscripted(&route, request, &ask, self.burst));
+        let laid = lay_out(reply, &ask, self.min_gap);
+        let laid = Arc::new(if request.method() == "HEAD" { laid.without_body() } else { laid });
+        if let Some(reuse) = self.reuse.as_ref().filter(|_| !is_scripted) {
+            reuse.keep(key, request, &laid);
         }
+        laid
+    }
+}
+
+impl Script {
+    fn next(&mut self, model: &str) -> Option<Reply> {
+        let by_model = self.models.get(model).cloned();
+        by_model.or_else(|| self.queue.pop_front()).or_else(|| self.always.clone())
+    }
+
+    fn is_set(&self) -> bool {
+        !self.queue.is_empty() || !self.models.is_empty() || self.always.is_some()
     }
 }

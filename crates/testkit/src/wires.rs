@@ -6,11 +6,14 @@ mod extras;
 mod gemini;
 mod responses;
 
-pub(crate) use extras::{count, embeddings, models};
+pub(crate) use extras::{count, embeddings, gemini_embeddings, model, models};
+pub(crate) use responses::Echo;
 
 use bytes::Bytes;
 
 use crate::clock::Clock;
+use crate::errors::{self, About};
+use crate::ids;
 use crate::json::Json;
 use crate::reply::{Answer, Part, Usage};
 
@@ -27,14 +30,29 @@ pub enum Wire {
     Gemini,
 }
 
+/// How an answer is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One JSON value.
+    Whole,
+    /// Server-sent events.
+    Events,
+    /// The events as elements of one array: a Gemini stream without `alt=sse`.
+    Array,
+}
+
 /// What an answer depends on beside its script.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) wire: Wire,
     pub(crate) model: String,
-    pub(crate) stream: bool,
+    pub(crate) form: Form,
     /// A chat stream was asked for its usage.
     pub(crate) include_usage: bool,
+    /// OpenAI's streams are padded, unless they are asked not to be.
+    pub(crate) padded: bool,
+    /// What Responses repeats of the request.
+    pub(crate) echo: Echo,
     /// Bytes of the request's body, from which an unset usage is computed.
     pub(crate) prompt_bytes: usize,
     /// Number of the request, from which ids are made.
@@ -51,7 +69,16 @@ pub(crate) fn whole(answer: &Answer, ask: &Ask) -> Bytes {
         Wire::Responses => responses::whole(answer, ask, usage),
         Wire::Gemini => gemini::whole(answer, ask, usage),
     };
-    body.into_string().into()
+    dressed(ask.wire, &body).into()
+}
+
+/// A whole body as the vendor spaces it.
+pub(crate) fn dressed(wire: Wire, body: &Json) -> String {
+    match wire {
+        Wire::Anthropic => body.as_str().to_owned(),
+        Wire::Chat | Wire::Responses => body.pretty(2).into_string(),
+        Wire::Gemini => body.pretty(2).into_string() + "\n",
+    }
 }
 
 /// A stream's frames, one event each.
@@ -75,17 +102,17 @@ pub(crate) const fn first_content(wire: Wire) -> usize {
     }
 }
 
-/// An error's event, framed as this wire frames it.
-pub(crate) fn error_event(wire: Wire, body: &Json) -> Bytes {
-    match wire {
-        Wire::Anthropic => named_event("error", body),
-        Wire::Chat => data_event(body),
-        Wire::Responses => {
-            let error = body.as_str().strip_prefix("{\"error\":").and_then(|rest| rest.strip_suffix('}'));
-            let error = Json::raw(error.unwrap_or("null").to_owned());
-            named_event("error", &crate::json::o! { "type": "error", "error": error, "sequence_number": 99_u64 })
-        }
-        Wire::Gemini => gemini::event(body),
+/// The event with which a stream fails, as its frame number `number`: the wire's own error event, or for Responses, if
+/// `as_status`, the response with a failed status.
+pub(crate) fn failure(ask: &Ask, overloaded: bool, as_status: bool, number: usize) -> Bytes {
+    let about = About { wire: ask.wire, model: &ask.model, serial: ask.serial, clock: ask.clock };
+    let failure = errors::failure(overloaded, &about);
+    match ask.wire {
+        Wire::Anthropic => named_event("error", failure.body.as_str()),
+        Wire::Chat => data_event(&failure.body),
+        Wire::Responses if as_status => responses::failed(ask, failure.code, &failure.message, number),
+        Wire::Responses => responses::error_event(failure.error, number),
+        Wire::Gemini => gemini::event(&failure.body),
     }
 }
 
@@ -107,8 +134,8 @@ fn usage(answer: &Answer, ask: &Ask) -> Usage {
 }
 
 /// An event with a name, as Anthropic and Responses send it.
-fn named_event(name: &str, data: &Json) -> Bytes {
-    format!("event: {name}\ndata: {}\n\n", data.as_str()).into()
+fn named_event(name: &str, data: &str) -> Bytes {
+    format!("event: {name}\ndata: {data}\n\n").into()
 }
 
 /// An event without a name, as chat sends it.
@@ -124,4 +151,10 @@ fn calls_tool(answer: &Answer) -> bool {
 /// Arguments in pieces, as they are streamed.
 fn fragments(arguments: &str) -> Vec<String> {
     crate::reply::pieces_of(arguments)
+}
+
+/// Characters that bring an event near to a common length, so that its length does not tell its content.
+fn padding(ask: &Ask, number: usize, content: usize) -> String {
+    let serial = ask.serial.wrapping_mul(1_000).wrapping_add(u64::try_from(number).unwrap_or_default());
+    ids::id("", serial, 16 - content % 16)
 }

@@ -1,5 +1,6 @@
 //! The scripted upstream as a program: answers on all four wires, as directives in the prompt say.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::{Map, Value, json};
 use testkit::{Options, Received, Upstream};
+use tokio::sync::mpsc;
 
 /// A scripted upstream for end-to-end tests and benchmarks.
 #[derive(Debug, Parser)]
@@ -22,10 +24,10 @@ struct Args {
     /// A pause between the events of every stream, in milliseconds.
     #[arg(long, default_value_t = 0)]
     min_gap_ms: u64,
+    /// Makes every stream a burst of so many events in one write.
+    #[arg(long)]
+    burst: Option<usize>,
 }
-
-/// Requests that are logged; a test has far fewer.
-const LOGGED: usize = 100_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,20 +42,23 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> io::Result<()> {
-    let keep = if args.log_requests.is_some() { LOGGED } else { 0 };
-    let options = Options { keep, min_gap: Duration::from_millis(args.min_gap_ms) };
+    let (report, mut reports) = mpsc::unbounded_channel();
+    let log = args.log_requests.map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
+    let options = Options {
+        keep: 0,
+        min_gap: Duration::from_millis(args.min_gap_ms),
+        burst: args.burst,
+        reuse: true,
+        report: log.is_some().then_some(report),
+    };
     let upstream = Upstream::listen(args.listen, &options).await?;
     let mut out = io::stdout().lock();
     writeln!(out, "mockllm listens on {}", upstream.base_url())?;
     out.flush()?;
     drop(out);
-    let Some(path) = args.log_requests else { return std::future::pending().await };
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    for count in 1.. {
-        upstream.received(count).await;
-        if let Some(received) = upstream.requests().get(count - 1) {
-            writeln!(file, "{}", line(received))?;
-        }
+    let Some(mut log) = log else { return std::future::pending().await };
+    while let Some(received) = reports.recv().await {
+        writeln!(log, "{}", line(&received))?;
     }
     Ok(())
 }

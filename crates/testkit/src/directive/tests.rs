@@ -1,7 +1,9 @@
 use super::{find, reply};
 use crate::clock::Clock;
-use crate::deliver::lay_out;
-use crate::wires::{Ask, Wire};
+use crate::laid::lay_out;
+use crate::wires::{Ask, Echo, Form, Wire};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 const WIRES: [Wire; 4] = [Wire::Anthropic, Wire::Chat, Wire::Responses, Wire::Gemini];
@@ -35,13 +37,15 @@ fn answer(wire: Wire, body: &Value) -> String {
     let ask = Ask {
         wire,
         model: "m".to_owned(),
-        stream: false,
+        form: Form::Whole,
         include_usage: false,
+        padded: true,
+        echo: Echo::default(),
         prompt_bytes: 40,
         serial: 1,
         clock: Clock::starting_at(0),
     };
-    lay_out(reply(wire, body, "m"), &ask, true).text()
+    lay_out(reply(wire, body, "m"), &ask, Duration::ZERO).text()
 }
 
 #[tokio::test]
@@ -66,11 +70,14 @@ async fn each_directive_is_followed_on_every_wire() {
 #[test]
 fn a_directive_ends_at_the_outermost_brackets() {
     for (text, want) in [
-        ("a [[say b]] c", Some("say b")),
-        ("[[tool t {\"x\":[[1,2]]}]]", Some("1,2")), // the last opening counts, so arguments keep to single brackets
-        ("[[tool t {\"x\":[1]}]]", Some("tool t {\"x\":[1]}")),
-        ("[[one]] [[two]]", Some("two")),
+        ("a [[say b]] c", Some(("say", "b"))),
+        ("[[tool t {\"x\":[[1,2]]}]]", Some(("tool", "t {\"x\":[[1,2]]}"))),
+        ("[[tool t {\"x\":[1]}]]", Some(("tool", "t {\"x\":[1]}"))),
+        ("[[cut]] [[stall]]", Some(("stall", ""))),
+        ("[[say one]] [[two]]", Some(("say", "one"))),
         ("[[open", None),
+        ("[[say open", None),
+        ("[[nothing known]]", None),
     ] {
         assert_eq!(find(text), want, "{text}");
     }

@@ -22,7 +22,7 @@ fn stop(answer: &Answer) -> (&'static str, Json) {
 }
 
 fn usage_object(usage: Usage, output: u64) -> Json {
-    o! {
+    let counts = o! {
         "input_tokens": usage.input,
         "cache_creation_input_tokens": usage.cache_write(),
         "cache_read_input_tokens": usage.cache_read,
@@ -31,8 +31,18 @@ fn usage_object(usage: Usage, output: u64) -> Json {
             "ephemeral_1h_input_tokens": usage.cache_write_1h,
         },
         "output_tokens": output,
-        "service_tier": "standard",
+    };
+    with_thinking(counts, usage, output)
+        .with(&[("service_tier", "standard".into()), ("inference_geo", "not_available".into())])
+}
+
+/// Tokens of thought are named apart only where there are some.
+fn with_thinking(counts: Json, usage: Usage, output: u64) -> Json {
+    let tokens = usage.reasoning.min(output);
+    if tokens == 0 {
+        return counts;
     }
+    counts.with(&[("output_tokens_details", o! { "thinking_tokens": tokens })])
 }
 
 fn tool_id(id: Option<&String>, ask: &Ask, index: usize) -> String {
@@ -56,11 +66,12 @@ pub(super) fn whole(answer: &Answer, ask: &Ask, usage: Usage) -> Json {
                 "id": tool_id(id.as_ref(), ask, index),
                 "name": name,
                 "input": Json::raw(arguments.clone()),
+                "caller": o! { "type": "direct" },
             },
         })
         .collect();
     let (reason, sequence) = stop(answer);
-    o! {
+    let message = o! {
         "model": &ask.model,
         "id": ids::id("msg_01", ask.serial, 22),
         "type": "message",
@@ -68,12 +79,36 @@ pub(super) fn whole(answer: &Answer, ask: &Ask, usage: Usage) -> Json {
         "content": blocks,
         "stop_reason": reason,
         "stop_sequence": sequence,
-        "usage": usage_object(usage, usage.output),
-    }
+    };
+    with_details(message, answer).with(&[("usage", usage_object(usage, usage.output))])
 }
 
-fn event(kind: &'static str, fields: &[(&str, Json)]) -> Bytes {
-    named_event(kind, &o! { "type": kind }.with(fields))
+/// Only a refusal has details.
+fn with_details(ending: Json, answer: &Answer) -> Json {
+    if answer.stop != Some(Stop::Filter) {
+        return ending;
+    }
+    let details = o! { "type": "refusal", "category": Json::null(), "explanation": Json::null() };
+    ending.with(&[("stop_details", details)])
+}
+
+/// The events so far.
+struct Events {
+    frames: Vec<Bytes>,
+    serial: u64,
+}
+
+impl Events {
+    /// Adds an event with up to 15 blanks in front of its last brace: the vendor's own padding.
+    fn push(&mut self, kind: &'static str, fields: &[(&str, Json)]) {
+        let number = u64::try_from(self.frames.len()).unwrap_or_default();
+        let blanks = ids::mix(self.serial.wrapping_mul(1_000).wrapping_add(number)) % 16;
+        let mut data = o! { "type": kind }.with(fields).into_string();
+        data.pop();
+        data.extend((0..blanks).map(|_| ' '));
+        data.push('}');
+        self.frames.push(named_event(kind, &data));
+    }
 }
 
 pub(super) fn stream(answer: &Answer, ask: &Ask, usage: Usage) -> Vec<Bytes> {
@@ -87,13 +122,14 @@ pub(super) fn stream(answer: &Answer, ask: &Ask, usage: Usage) -> Vec<Bytes> {
         "stop_sequence": Json::null(),
         "usage": usage_object(usage, usage.output.min(1)),
     };
-    let mut frames = vec![event("message_start", &[("message", message)])];
+    let mut events = Events { frames: Vec::new(), serial: ask.serial };
+    events.push("message_start", &[("message", message)]);
     for (index, part) in answer.parts.iter().enumerate() {
         let at = || ("index", Json::from(index));
         let mut start = |block: Json| {
-            frames.push(event("content_block_start", &[at(), ("content_block", block)]));
+            events.push("content_block_start", &[at(), ("content_block", block)]);
             if index == 0 {
-                frames.push("event: ping\ndata: {\"type\": \"ping\"}\n\n".into());
+                events.frames.push("event: ping\ndata: {\"type\": \"ping\"}\n\n".into());
             }
         };
         let mut deltas: Vec<Json> = Vec::new();
@@ -110,23 +146,28 @@ pub(super) fn stream(answer: &Answer, ask: &Ask, usage: Usage) -> Vec<Bytes> {
             Part::Redacted => start(o! { "type": "redacted_thinking", "data": SIGNATURE }),
             Part::Tool { id, name, arguments } => {
                 let id = tool_id(id.as_ref(), ask, index);
-                start(o! { "type": "tool_use", "id": id, "name": name, "input": Json::empty() });
+                start(
+                    o! { "type": "tool_use", "id": id, "name": name, "input": Json::empty(), "caller": o! { "type": "direct" } },
+                );
                 let pieces = std::iter::once(String::new()).chain(fragments(arguments));
                 deltas.extend(pieces.map(|piece| o! { "type": "input_json_delta", "partial_json": piece }));
             }
         }
-        frames.extend(deltas.into_iter().map(|delta| event("content_block_delta", &[at(), ("delta", delta)])));
-        frames.push(event("content_block_stop", &[at()]));
+        for delta in deltas {
+            events.push("content_block_delta", &[at(), ("delta", delta)]);
+        }
+        events.push("content_block_stop", &[at()]);
     }
     let (reason, sequence) = stop(answer);
-    let delta = o! { "stop_reason": reason, "stop_sequence": sequence };
+    let delta = with_details(o! { "stop_reason": reason, "stop_sequence": sequence }, answer);
     let counts = o! {
         "input_tokens": usage.input,
         "cache_creation_input_tokens": usage.cache_write(),
         "cache_read_input_tokens": usage.cache_read,
         "output_tokens": usage.output,
     };
-    frames.push(event("message_delta", &[("delta", delta), ("usage", counts)]));
-    frames.push(event("message_stop", &[]));
-    frames
+    let counts = with_thinking(counts, usage, usage.output);
+    events.push("message_delta", &[("delta", delta), ("usage", counts)]);
+    events.push("message_stop", &[]);
+    events.frames
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Ask, calls_tool, data_event, fragments};
+use super::{Ask, calls_tool, data_event, fragments, padding};
 use crate::ids;
 use crate::json::{Json, o};
 use crate::reply::{Answer, Part, Stop, Usage};
@@ -89,57 +89,96 @@ pub(super) fn whole(answer: &Answer, ask: &Ask, usage: Usage) -> Json {
     }
 }
 
-pub(super) fn stream(answer: &Answer, ask: &Ask, usage: Usage) -> Vec<Bytes> {
-    let id = ids::id("chatcmpl-", ask.serial, 29);
-    let created = ask.clock.now_unix_s();
-    let chunk = |choices: Vec<Json>, usage: Option<Json>| {
+/// The chunks so far, and what is the same in all of them.
+struct Chunks<'a> {
+    frames: Vec<Bytes>,
+    ask: &'a Ask,
+    id: String,
+    created: u64,
+}
+
+impl Chunks<'_> {
+    /// `content` is the length of what the chunk says, for its padding.
+    fn push(&mut self, choices: Vec<Json>, usage: Option<Json>, content: usize) {
         let mut chunk = o! {
-            "id": &id,
+            "id": &self.id,
             "object": "chat.completion.chunk",
-            "created": created,
-            "model": &ask.model,
+            "created": self.created,
+            "model": &self.ask.model,
             "service_tier": "default",
             "system_fingerprint": "fp_testkit",
             "choices": choices,
         };
-        if ask.include_usage {
+        if self.ask.include_usage {
             chunk = chunk.with(&[("usage", usage.into())]);
         }
-        data_event(&chunk)
-    };
-    let delta = |delta: Json, finish: Option<&str>| {
+        if self.ask.padded {
+            chunk = chunk.with(&[("obfuscation", padding(self.ask, self.frames.len(), content).into())]);
+        }
+        self.frames.push(data_event(&chunk));
+    }
+
+    fn delta(&mut self, delta: Json, finish: Option<&str>, content: usize) {
         let choice = o! { "index": 0_u64, "delta": delta, "logprobs": Json::null(), "finish_reason": finish };
-        chunk(vec![choice], None)
+        self.push(vec![choice], None, content);
+    }
+}
+
+pub(super) fn stream(answer: &Answer, ask: &Ask, usage: Usage) -> Vec<Bytes> {
+    let id = ids::id("chatcmpl-", ask.serial, 29);
+    let mut chunks = Chunks { frames: Vec::new(), ask, id, created: ask.clock.now_unix_s() };
+    // A message that only calls tools has no text, and a single call begins with the role.
+    let only_calls = !answer.parts.is_empty() && answer.parts.iter().all(|part| matches!(part, Part::Tool { .. }));
+    let first_call = match answer.parts.as_slice() {
+        [Part::Tool { id, name, .. }] => Some(call_start(id.as_ref(), name, ask, 0)),
+        _ => None,
     };
-    let mut frames = vec![delta(o! { "role": "assistant", "content": "", "refusal": Json::null() }, None)];
+    let is_single_call = first_call.is_some();
+    let mut first = o! { "role": "assistant", "content": (!only_calls).then_some("") };
+    if let Some(call) = first_call {
+        first = first.with(&[("tool_calls", vec![call].into())]);
+    }
+    chunks.delta(first.with(&[("refusal", Json::null())]), None, 0);
     let mut calls = 0_usize;
     for part in &answer.parts {
         match part {
-            Part::Text(pieces) => frames.extend(pieces.iter().map(|piece| delta(o! { "content": piece }, None))),
+            Part::Text(pieces) => {
+                for piece in pieces {
+                    chunks.delta(o! { "content": piece }, None, piece.len());
+                }
+            }
             Part::Thinking(pieces) => {
-                frames.extend(pieces.iter().map(|piece| delta(o! { "reasoning_content": piece }, None)));
+                for piece in pieces {
+                    chunks.delta(o! { "reasoning_content": piece }, None, piece.len());
+                }
             }
             Part::Redacted => {}
             Part::Tool { id, name, arguments } => {
-                let call = |fields: Json| delta(o! { "tool_calls": vec![fields] }, None);
-                frames.push(call(o! {
-                    "index": calls,
-                    "id": call_id(id.as_ref(), ask, calls),
-                    "type": "function",
-                    "function": o! { "name": name, "arguments": "" },
-                }));
-                let pieces = fragments(arguments);
-                frames.extend(
-                    pieces.into_iter().map(|piece| call(o! { "index": calls, "function": o! { "arguments": piece } })),
-                );
+                if !is_single_call {
+                    chunks.delta(o! { "tool_calls": vec![call_start(id.as_ref(), name, ask, calls)] }, None, 0);
+                }
+                for piece in fragments(arguments) {
+                    let more = o! { "index": calls, "function": o! { "arguments": &piece } };
+                    chunks.delta(o! { "tool_calls": vec![more] }, None, piece.len());
+                }
                 calls += 1;
             }
         }
     }
-    frames.push(delta(Json::empty(), Some(finish(answer))));
+    chunks.delta(Json::empty(), Some(finish(answer)), 0);
     if ask.include_usage {
-        frames.push(chunk(Vec::new(), Some(usage_object(usage))));
+        chunks.push(Vec::new(), Some(usage_object(usage)), 0);
     }
-    frames.push("data: [DONE]\n\n".into());
-    frames
+    chunks.frames.push("data: [DONE]\n\n".into());
+    chunks.frames
+}
+
+/// The first piece of a call: all but its arguments.
+fn call_start(id: Option<&String>, name: &str, ask: &Ask, index: usize) -> Json {
+    o! {
+        "index": index,
+        "id": call_id(id, ask, index),
+        "type": "function",
+        "function": o! { "name": name, "arguments": "" },
+    }
 }

@@ -1,11 +1,67 @@
 //! OpenAI Responses.
 
-use bytes::Bytes;
+use std::collections::HashMap;
 
-use super::{Ask, fragments, named_event};
+use bytes::Bytes;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Ask, fragments, named_event, padding};
 use crate::ids;
 use crate::json::{Json, o};
 use crate::reply::{Answer, Part, Stop, Usage};
+
+/// What a response repeats of its request, as JSON text; the vendor's default where the request is silent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Echo {
+    said: Vec<(&'static str, String)>,
+    /// Reasoning is to come encrypted too.
+    encrypted: bool,
+}
+
+impl Echo {
+    const NAMES: [&'static str; 16] = [
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "metadata",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "prompt_cache_key",
+        "safety_identifier",
+        "store",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "user",
+    ];
+
+    /// Of a request's body; nothing if that is no object.
+    pub(crate) fn of(body: &[u8]) -> Self {
+        let fields: HashMap<String, &RawValue> = serde_json::from_slice(body).unwrap_or_default();
+        let mut said: Vec<(&'static str, String)> = Self::NAMES
+            .into_iter()
+            .filter_map(|name| fields.get(name).map(|value| (name, value.get().to_owned())))
+            .collect();
+        let part = |name: &str, field: &str| -> Option<String> {
+            let value: Value = serde_json::from_str(fields.get(name)?.get()).ok()?;
+            value.get(field).map(Value::to_string)
+        };
+        let parts = [("effort", "reasoning"), ("summary", "reasoning"), ("format", "text"), ("verbosity", "text")];
+        said.extend(parts.into_iter().filter_map(|(field, name)| part(name, field).map(|value| (field, value))));
+        let encrypted =
+            fields.get("include").is_some_and(|list| list.get().contains("\"reasoning.encrypted_content\""));
+        Self { said, encrypted }
+    }
+
+    fn or(&self, name: &str, default: impl Into<Json>) -> Json {
+        let said = self.said.iter().find(|(known, _)| *known == name);
+        said.map_or_else(|| default.into(), |(_, value)| Json::raw(value.clone()))
+    }
+}
 
 fn status(answer: &Answer) -> &'static str {
     match answer.stop {
@@ -50,17 +106,11 @@ fn item(part: &Part, ask: &Ask, index: usize) -> Json {
             "content": vec![text_part(&pieces.concat())],
             "role": "assistant",
         },
-        Part::Thinking(pieces) => o! {
-            "id": item_id("rs_", ask, index),
-            "type": "reasoning",
-            "summary": vec![o! { "type": "summary_text", "text": pieces.concat() }],
-        },
-        Part::Redacted => o! {
-            "id": item_id("rs_", ask, index),
-            "type": "reasoning",
-            "encrypted_content": "gAAAAABm0XqOnGVzdGtpdA==",
-            "summary": Vec::<Json>::new(),
-        },
+        Part::Thinking(pieces) => {
+            let summary = vec![o! { "type": "summary_text", "text": pieces.concat() }];
+            reasoning(ask, index, ask.echo.encrypted, summary)
+        }
+        Part::Redacted => reasoning(ask, index, true, Vec::new()),
         Part::Tool { id, name, arguments } => o! {
             "id": item_id("fc_", ask, index),
             "type": "function_call",
@@ -72,116 +122,180 @@ fn item(part: &Part, ask: &Ask, index: usize) -> Json {
     }
 }
 
+fn reasoning(ask: &Ask, index: usize, is_encrypted: bool, summary: Vec<Json>) -> Json {
+    let mut item = o! { "id": item_id("rs_", ask, index), "type": "reasoning" };
+    if is_encrypted {
+        item = item.with(&[("encrypted_content", ids::id("gAAAAAB", ask.serial, 93).into())]);
+    }
+    item.with(&[("summary", summary.into())])
+}
+
 fn call_id(id: Option<&String>, ask: &Ask, index: usize) -> String {
     let serial = ask.serial * 100 + u64::try_from(index).unwrap_or_default();
     id.cloned().unwrap_or_else(|| ids::id("call_", serial, 24))
 }
 
-fn response(ask: &Ask, status: &str, details: Json, output: Vec<Json>, usage: Option<Json>) -> Json {
+/// What changes in a response while it comes to be.
+struct State {
+    status: &'static str,
+    error: Json,
+    incomplete: Json,
+    output: Vec<Json>,
+    usage: Option<Json>,
+}
+
+impl State {
+    const fn begun(status: &'static str, error: Json, incomplete: Json) -> Self {
+        Self { status, error, incomplete, output: Vec::new(), usage: None }
+    }
+}
+
+fn response(ask: &Ask, state: State) -> Json {
+    let Ask { echo, .. } = ask;
+    let null = Json::null;
+    let number = |text: &str| Json::raw(text.to_owned());
+    let now = ask.clock.now_unix_s();
     o! {
         "id": ids::hex("resp_", ask.serial, 48),
         "object": "response",
-        "created_at": ask.clock.now_unix_s(),
-        "status": status,
+        "created_at": now,
+        "status": state.status,
         "background": false,
-        "error": Json::null(),
-        "incomplete_details": details,
-        "instructions": Json::null(),
-        "max_output_tokens": Json::null(),
+        "completed_at": (state.status == "completed").then_some(now),
+        "error": state.error,
+        "frequency_penalty": number("0.0"),
+        "incomplete_details": state.incomplete,
+        "instructions": echo.or("instructions", null()),
+        "max_output_tokens": echo.or("max_output_tokens", null()),
+        "max_tool_calls": echo.or("max_tool_calls", null()),
         "model": &ask.model,
-        "output": output,
-        "parallel_tool_calls": true,
-        "previous_response_id": Json::null(),
-        "reasoning": o! { "effort": "medium", "summary": Json::null() },
+        "output": state.output,
+        "parallel_tool_calls": echo.or("parallel_tool_calls", true),
+        "presence_penalty": number("0.0"),
+        "previous_response_id": echo.or("previous_response_id", null()),
+        "prompt_cache_key": echo.or("prompt_cache_key", null()),
+        "prompt_cache_retention": null(),
+        "reasoning": o! { "effort": echo.or("effort", "medium"), "summary": echo.or("summary", null()) },
+        "safety_identifier": echo.or("safety_identifier", null()),
         "service_tier": "default",
-        "store": true,
-        "temperature": Json::raw("1.0".to_owned()),
-        "text": o! { "format": o! { "type": "text" }, "verbosity": "medium" },
-        "tool_choice": "auto",
-        "tools": Vec::<Json>::new(),
-        "top_p": Json::raw("1.0".to_owned()),
-        "truncation": "disabled",
-        "usage": usage,
-        "user": Json::null(),
-        "metadata": Json::empty(),
+        "store": echo.or("store", true),
+        "temperature": echo.or("temperature", number("1.0")),
+        "text": o! { "format": echo.or("format", o! { "type": "text" }), "verbosity": echo.or("verbosity", "medium") },
+        "tool_choice": echo.or("tool_choice", "auto"),
+        "tools": echo.or("tools", Vec::<Json>::new()),
+        "top_logprobs": echo.or("top_logprobs", 0_u64),
+        "top_p": echo.or("top_p", number("0.98")),
+        "truncation": echo.or("truncation", "disabled"),
+        "usage": state.usage,
+        "user": echo.or("user", null()),
+        "metadata": echo.or("metadata", Json::empty()),
     }
 }
 
 pub(super) fn whole(answer: &Answer, ask: &Ask, usage: Usage) -> Json {
-    let items = answer.parts.iter().enumerate().map(|(index, part)| item(part, ask, index)).collect();
-    response(ask, status(answer), incomplete(answer), items, Some(usage_object(usage)))
+    let output = answer.parts.iter().enumerate().map(|(index, part)| item(part, ask, index)).collect();
+    let usage = Some(usage_object(usage));
+    let state = State { status: status(answer), error: Json::null(), incomplete: incomplete(answer), output, usage };
+    response(ask, state)
+}
+
+/// The last event of a stream whose response failed.
+pub(super) fn failed(ask: &Ask, code: &str, message: &str, number: usize) -> Bytes {
+    let error = o! { "code": code, "message": message };
+    let response = response(ask, State::begun("failed", error, Json::null()));
+    numbered("response.failed", &[("response", response)], number)
+}
+
+/// The event of an error that is no response's.
+pub(super) fn error_event(error: Json, number: usize) -> Bytes {
+    numbered("error", &[("error", error)], number)
+}
+
+/// After the type, fields stand in the order of the alphabet.
+fn numbered(kind: &str, fields: &[(&str, Json)], number: usize) -> Bytes {
+    let mut fields: Vec<(&str, Json)> = fields.to_vec();
+    fields.push(("sequence_number", number.into()));
+    fields.sort_by_key(|(name, _)| *name);
+    named_event(kind, o! { "type": kind }.with(&fields).as_str())
 }
 
 /// Events with their rising numbers.
-struct Events {
+struct Events<'a> {
     frames: Vec<Bytes>,
+    ask: &'a Ask,
 }
 
-impl Events {
+impl Events<'_> {
     fn push(&mut self, kind: &str, fields: &[(&str, Json)]) {
-        let number = self.frames.len();
-        let data = o! { "type": kind }.with(fields).with(&[("sequence_number", number.into())]);
-        self.frames.push(named_event(kind, &data));
+        self.frames.push(numbered(kind, fields, self.frames.len()));
+    }
+
+    fn delta(&mut self, kind: &str, piece: &str, fields: &[(&str, Json)]) {
+        let mut fields = fields.to_vec();
+        fields.push(("delta", piece.into()));
+        if self.ask.padded {
+            fields.push(("obfuscation", padding(self.ask, self.frames.len(), piece.len()).into()));
+        }
+        self.push(kind, &fields);
     }
 }
 
 pub(super) fn stream(answer: &Answer, ask: &Ask, usage: Usage) -> Vec<Bytes> {
-    let mut events = Events { frames: Vec::new() };
-    let begun = || response(ask, "in_progress", Json::null(), Vec::new(), None);
+    let mut events = Events { frames: Vec::new(), ask };
+    let begun = || response(ask, State::begun("in_progress", Json::null(), Json::null()));
     events.push("response.created", &[("response", begun())]);
     events.push("response.in_progress", &[("response", begun())]);
     for (index, part) in answer.parts.iter().enumerate() {
         let at = || ("output_index", Json::from(index));
+        let none = || Json::from(Vec::<Json>::new());
         match part {
             Part::Text(pieces) => {
                 let id = item_id("msg_", ask, index);
-                let within = |more: (&'static str, Json)| {
-                    [("content_index", 0_u64.into()), ("item_id", (&id).into()), at(), more]
-                };
+                let of = || ("item_id", Json::from(&id));
+                let within = || [("content_index", 0_u64.into()), of(), at()];
+                let said = |more: (&'static str, Json)| [&within()[..], &[more]].concat();
                 let empty = o! {
-                    "id": &id, "type": "message", "status": "in_progress", "content": Vec::<Json>::new(), "role": "assistant",
+                    "id": &id, "type": "message", "status": "in_progress", "content": none(), "role": "assistant",
                 };
                 events.push("response.output_item.added", &[("item", empty), at()]);
-                events.push("response.content_part.added", &within(("part", text_part(""))));
+                events.push("response.content_part.added", &said(("part", text_part(""))));
                 for piece in pieces {
-                    events.push("response.output_text.delta", &within(("delta", piece.into())));
+                    events.delta("response.output_text.delta", piece, &said(("logprobs", none())));
                 }
                 let text = pieces.concat();
-                events.push("response.output_text.done", &within(("text", (&text).into())));
-                events.push("response.content_part.done", &within(("part", text_part(&text))));
+                let done = [&said(("logprobs", none()))[..], &[("text", (&text).into())]].concat();
+                events.push("response.output_text.done", &done);
+                events.push("response.content_part.done", &said(("part", text_part(&text))));
             }
             Part::Thinking(pieces) => {
                 let id = item_id("rs_", ask, index);
-                let within = |more: (&'static str, Json)| {
-                    [("item_id", (&id).into()), at(), ("summary_index", 0_u64.into()), more]
-                };
+                let within = || [("item_id", Json::from(&id)), at(), ("summary_index", 0_u64.into())];
+                let said = |more: (&'static str, Json)| [&within()[..], &[more]].concat();
                 let summary = |text: &str| o! { "type": "summary_text", "text": text };
-                let empty = o! { "id": &id, "type": "reasoning", "summary": Vec::<Json>::new() };
+                let empty = reasoning(ask, index, ask.echo.encrypted, Vec::new());
                 events.push("response.output_item.added", &[("item", empty), at()]);
-                events.push("response.reasoning_summary_part.added", &within(("part", summary(""))));
+                events.push("response.reasoning_summary_part.added", &said(("part", summary(""))));
                 for piece in pieces {
-                    events.push("response.reasoning_summary_text.delta", &within(("delta", piece.into())));
+                    events.delta("response.reasoning_summary_text.delta", piece, &within());
                 }
                 let text = pieces.concat();
-                events.push("response.reasoning_summary_text.done", &within(("text", (&text).into())));
-                events.push("response.reasoning_summary_part.done", &within(("part", summary(&text))));
+                events.push("response.reasoning_summary_text.done", &said(("text", (&text).into())));
+                events.push("response.reasoning_summary_part.done", &said(("part", summary(&text))));
             }
-            Part::Redacted => {
-                let empty = o! { "id": item_id("rs_", ask, index), "type": "reasoning", "summary": Vec::<Json>::new() };
-                events.push("response.output_item.added", &[("item", empty), at()]);
-            }
+            Part::Redacted => events.push("response.output_item.added", &[("item", item(part, ask, index)), at()]),
             Part::Tool { id: call, name, arguments } => {
                 let id = item_id("fc_", ask, index);
-                let within = |more: (&'static str, Json)| [("item_id", (&id).into()), at(), more];
+                let within = || [("item_id", Json::from(&id)), at()];
                 let empty = o! {
                     "id": &id, "type": "function_call", "status": "in_progress", "arguments": "",
                     "call_id": call_id(call.as_ref(), ask, index), "name": name,
                 };
                 events.push("response.output_item.added", &[("item", empty), at()]);
                 for piece in fragments(arguments) {
-                    events.push("response.function_call_arguments.delta", &within(("delta", piece.into())));
+                    events.delta("response.function_call_arguments.delta", &piece, &within());
                 }
-                events.push("response.function_call_arguments.done", &within(("arguments", arguments.into())));
+                let done = [&within()[..], &[("arguments", arguments.into())]].concat();
+                events.push("response.function_call_arguments.done", &done);
             }
         }
         events.push("response.output_item.done", &[("item", item(part, ask, index)), at()]);
