@@ -71,17 +71,26 @@ fn tool_said(result: &str) -> Reply {
 /// The last directive of a text: its word, and what stands behind it.
 fn find(text: &str) -> Option<(&str, &str)> {
     text.rmatch_indices("[[").find_map(|(at, _)| {
-        let rest = &text[at + 2..];
-        // Arguments may end in brackets of their own: the outermost pair counts.
-        let mut end = rest.find("]]")?;
-        while rest[end + 1..].starts_with("]]") {
-            end += 1;
-        }
-        let inside = rest[..end].trim();
+        let inside = inside(&text[at + 2..])?;
         let (word, rest) = inside.split_once(' ').unwrap_or((inside, ""));
-        // Arguments may begin with such brackets too: those are no word.
+        // Arguments may hold double brackets of their own: what begins there is no word.
         WORDS.contains(&word).then(|| (word, rest.trim()))
     })
+}
+
+/// What stands before the closing brackets: those that balance the opening ones, else the first.
+fn inside(rest: &str) -> Option<&str> {
+    let mut open = 2_usize;
+    let balanced = rest.bytes().position(|byte| {
+        match byte {
+            b'[' => open += 1,
+            b']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open == 0
+    });
+    let balanced = balanced.and_then(|end| rest[..=end].strip_suffix("]]"));
+    balanced.or_else(|| rest.split_once("]]").map(|(inside, _)| inside)).map(str::trim)
 }
 
 fn offers_tools(body: &Value) -> bool {

@@ -75,6 +75,8 @@ fn a_directive_ends_at_the_outermost_brackets() {
         ("[[tool t {\"x\":[1]}]]", Some(("tool", "t {\"x\":[1]}"))),
         ("[[cut]] [[stall]]", Some(("stall", ""))),
         ("[[say one]] [[two]]", Some(("say", "one"))),
+        ("[[say a ] b]]", Some(("say", "a ] b"))),
+        ("[[say a [ b]]", Some(("say", "a [ b"))),
         ("[[open", None),
         ("[[say open", None),
         ("[[nothing known]]", None),
