@@ -66,6 +66,8 @@ fn parts(answer: &Answer, together: bool) -> Vec<Json> {
     for part in &answer.parts {
         let texts = |pieces: &Vec<String>| if together { vec![pieces.concat()] } else { pieces.clone() };
         match part {
+            // Without a piece there is no part, however the answer is asked for.
+            Part::Text(pieces) | Part::Thinking(pieces) if pieces.is_empty() => {}
             Part::Text(pieces) => {
                 parts.extend(texts(pieces).iter().map(|piece| text(piece)));
                 last_text = parts.len().checked_sub(1);

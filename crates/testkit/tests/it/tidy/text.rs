@@ -1,5 +1,7 @@
 //! What may stand in a file.
 
+use std::path::Path;
+
 use super::{File, files, has_extension, none, rust_files};
 
 /// The longest source file. One that is longer has a second idea in it.
@@ -42,7 +44,7 @@ fn files_are_short() {
 
 #[test]
 fn nothing_is_unfinished() {
-    let source = |file: &File| !file.path.ends_with(".md");
+    let source = |file: &File| !has_extension(Path::new(&file.path), "md");
     let findings: Vec<String> =
         written("").iter().filter(|file| source(file)).flat_map(|file| find(file, &UNFINISHED)).collect();
     none(&findings, "unfinished or forgotten");
