@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Empty, Queue
@@ -17,6 +18,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 # Far more than either program needs, so that only a hang meets it.
 START_S = 60
 STOP_S = 30
+LOG_S = 10
 
 
 class Program:
@@ -82,12 +84,17 @@ class Stack:
         self.log = self.folder / "upstream.jsonl"
         self.url = self.gateway = None
 
-    def received(self):
-        """What the upstream received so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+    def received(self, least=0):
+        """What the upstream received so far, `least` requests at least: it writes its log beside its answers."""
+        deadline = time.monotonic() + LOG_S
+        while True:
+            lines = self.log.read_text().splitlines() if self.log.exists() else []
+            if len(lines) >= least or time.monotonic() > deadline:
+                return [json.loads(line) for line in lines]
+            time.sleep(0.01)
 
     def database(self):
-        return next(path for path in self.data.iterdir() if path.suffix in (".db", ".sqlite", ".sqlite3"))
+        return self.data / "tollgate.db"
 
 
 def build():
