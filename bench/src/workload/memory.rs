@@ -15,8 +15,9 @@ use crate::{
 
 /// Open streams of the first step, and of each further one.
 const STEP: usize = 500;
-/// Connections and requests that a program has seen before its memory without streams is read.
-const WARM_CONNECTIONS: usize = 64;
+/// Connections and requests that a program has seen before its memory without streams is read. Few connections: what they
+/// free is used again by the streams, and would not be counted as theirs.
+const WARM_CONNECTIONS: usize = 8;
 const WARM_REQUESTS: usize = 5_000;
 /// How long streams flow before memory is read.
 const FLOW: Duration = Duration::from_secs(2);
