@@ -18,7 +18,7 @@ use domain::{
     limit::concurrency::Permit,
     ports::{Answer, NotRecorded, UpstreamPermits},
     records::{AttemptEnded, AttemptOutcome, CandidateRow, TRACE_MAX, Trace, TraceEntry},
-    schedule::Skip,
+    schedule::{Skip, attempt::Deadline},
 };
 use std::{future::poll_fn, sync::Arc};
 
@@ -69,6 +69,8 @@ pub(crate) struct Flown {
     /// The attempt that is open, or the one whose answer is being relayed.
     pub open: Option<Open>,
     pub committed: Option<Committed>,
+    /// The last deadline that ended an attempt.
+    pub deadline: Option<Deadline>,
     exchange: Option<Sending>,
 }
 
@@ -99,6 +101,7 @@ impl Flight {
             edits: Vec::new(),
             open: None,
             committed: None,
+            deadline: None,
             exchange: None,
         })))
     }
@@ -151,6 +154,7 @@ impl Flight {
     pub(crate) fn failed(&mut self, failure: &Failure) {
         let Some(flown) = &mut self.0 else { return };
         let Some(open) = flown.open.take() else { return };
+        flown.deadline = failure.deadline.or(flown.deadline);
         let mut row = flown.row(&open, AttemptOutcome::Failed);
         row.skip_reason = Some(match failure.deadline {
             Some(deadline) => format!("{}: {deadline}", failure.verdict),
@@ -176,6 +180,13 @@ impl Flight {
             } else {
                 flown.trace.more += 1;
             }
+        }
+    }
+
+    /// The answer stopped coming.
+    pub(crate) fn ran_out(&mut self, deadline: Deadline) {
+        if let Some(flown) = &mut self.0 {
+            flown.deadline = Some(deadline);
         }
     }
 

@@ -217,7 +217,7 @@ pub(crate) fn settle(
             edits: flown.edits.iter().map(|edit| (*edit).to_owned()).collect(),
             session_hash: call.session.map(hex),
             usage_disagrees: measured.usage.disagrees,
-            deadline: None,
+            deadline: flown.deadline.map(|deadline| deadline.to_string()),
         },
         created_at: call.arrival.unix_us,
         finished_at: now_us,

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use domain::{
     format::OnDisconnect,
     ports::{Answer, NotRecorded},
+    schedule::attempt::Deadline,
 };
 use std::{
     collections::VecDeque,
@@ -169,6 +170,7 @@ impl Relayed {
                 Poll::Ready(None) => self.ended(),
                 Poll::Pending => {
                     ready!(self.idle.poll(cx));
+                    self.flight.ran_out(Deadline::Idle);
                     self.broke_off("the idle deadline passed");
                 }
             }
