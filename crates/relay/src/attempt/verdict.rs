@@ -64,7 +64,9 @@ fn by_body(status: u16, facts: &ErrorFacts) -> Option<Verdict> {
     if limited {
         return Some(Verdict::RateLimited);
     }
-    if says(&["overloaded_error", "server_is_overloaded", "UNAVAILABLE"]) || begins(&["overloaded"]) {
+    if says(&["overloaded_error", "server_is_overloaded", "UNAVAILABLE"])
+        || begins(&["overloaded", "the server is currently overloaded", "the model is overloaded"])
+    {
         return Some(Verdict::Overloaded);
     }
     None

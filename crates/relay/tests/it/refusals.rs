@@ -247,7 +247,7 @@ async fn hostile_bodies_get_a_native_400() {
         ("a maximum that is text", text("{\"model\":\"big-model\",\"max_tokens\":\"many\",\"messages\":[]}"), 400),
         ("no UTF-8", b"{\"model\":\"big-model\",\"messages\":[\"\xff\xfe\"]}".to_vec(), 400),
         ("half a surrogate in the model", text("{\"model\":\"\\ud800\",\"messages\":[]}"), 404),
-        ("a model of a megabyte", text(&long_name), 404),
+        ("a model of a megabyte", text(&long_name), 400),
         ("a model of control characters", text("{\"model\":\"a\\u0000\\n\\u001b[31m\",\"messages\":[]}"), 404),
         ("a model that is a path", text("{\"model\":\"../../etc/passwd\",\"messages\":[]}"), 404),
         ("64 MiB of arrays", nested("[", "]", deep), 400),

@@ -412,7 +412,10 @@ pub(crate) fn ask(format: ApiFormat, stream: bool) -> (String, Value) {
             json!({ "model": MODEL, "max_tokens": 100, "stream": stream, "messages": messages }),
         ),
         ApiFormat::OpenAi => {
-            ("/v1/chat/completions".to_owned(), json!({ "model": MODEL, "stream": stream, "messages": messages }))
+            // With its usage asked for, a chat stream comes back to the last byte.
+            let options = stream.then(|| json!({ "include_usage": true }));
+            let body = json!({ "model": MODEL, "stream": stream, "stream_options": options, "messages": messages });
+            ("/v1/chat/completions".to_owned(), body)
         }
         ApiFormat::OpenAiCli => {
             ("/v1/responses".to_owned(), json!({ "model": MODEL, "stream": stream, "input": "hi" }))

@@ -121,7 +121,7 @@ async fn what_belongs_to_this_hop_stays_and_the_rest_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn the_body_keeps_every_byte_but_the_named_edits() {
-    let odd = "{ \"messages\" :[ {\"role\":\"user\",\"content\":\"h\\u00e9\"} ],\n\t\"model\"\t: \"big\\u002dmodel\" , \"max_tokens\":5e0 , \"x\":1e400}";
+    let odd = "{ \"messages\" :[ {\"role\":\"user\",\"content\":\"h\\u00e9\"} ],\n\t\"model\"\t: \"big\\u002dmodel\" , \"max_tokens\":5 , \"x\":1e400}";
     let want = odd.replace("\"big\\u002dmodel\"", "\"up-0\"");
     let got = received(ApiFormat::Claude, request(Method::POST, "/v1/messages", odd), |_| ()).await;
     assert_eq!(String::from_utf8_lossy(&got.body), want);
