@@ -1,1 +1,16 @@
 //! Wiring of the one binary: configuration, commands, listeners and jobs.
+//!
+//! [`cli::run`] is the program. [`app::start`] is a whole gateway in this process, as `serve` and the tests run it.
+
+pub mod app;
+mod catalog;
+pub mod cli;
+pub mod config;
+pub mod demo;
+mod front;
+mod jobs;
+mod listen;
+mod out;
+mod serve;
+mod status;
+mod telemetry;

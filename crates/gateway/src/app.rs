@@ -1,0 +1,212 @@
+//! A running gateway: everything wired together, from the store to the listeners, and taken down in the opposite order.
+
+use crate::{
+    catalog,
+    config::Config,
+    front::{Front, cors::Cors},
+    jobs::Jobs,
+    listen::{self, Phase, Traffic},
+    status::Process,
+    telemetry,
+};
+use admin::{
+    Report,
+    document::Document,
+    http::{AdminState, Audience, router},
+};
+use anyhow::{Context as _, Result};
+use domain::{catalog::Catalog, ports::Clock};
+use prometheus_client::registry::Registry;
+use relay::{
+    Ports, Relay,
+    limiter::Local,
+    upstream::{Client, ClientOptions, InProcess},
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use store::{
+    Published, Store, SystemClock,
+    journal::{Journal, Opening},
+    lease::Lease,
+    load, settle,
+};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long requests that lost their connections may take to settle.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a start does beside serving.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// A document that is applied first.
+    pub catalog: Option<Document>,
+    /// Hosts that are served by the process itself.
+    pub in_process: Vec<InProcess>,
+}
+
+/// A gateway that serves.
+pub struct Running {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where operators connect, if that is elsewhere.
+    pub admin_address: Option<SocketAddr>,
+    /// What applying the document did.
+    pub applied: Option<Report>,
+    store: Store,
+    published: Arc<Published>,
+    journal: Arc<Journal>,
+    lease: Lease,
+    jobs: Jobs,
+    traffic: Arc<Traffic>,
+    requests: TaskTracker,
+    phase: watch::Sender<Phase>,
+    shutdown: CancellationToken,
+    grace: Duration,
+}
+
+/// Opens the store, takes over what an earlier process left, and serves.
+///
+/// The addresses are taken first: whoever connects meanwhile waits. An error leaves nothing behind that runs.
+pub async fn start(config: &Config, start: Start) -> Result<Running> {
+    let clients = bind(config.listen).await?;
+    let operators = match config.admin_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let address = clients.local_addr()?;
+    let admin_address = operators.as_ref().map(TcpListener::local_addr).transpose()?;
+
+    let store = Store::open(config.store()).await?;
+    let lease = Lease::acquire(store.db(), store.node()).await?;
+    let Opening { journal, interrupted, replayed } = store.open_journal().await?;
+    for torn in &replayed.torn {
+        tracing::warn!(
+            ?torn,
+            "the journal's end was torn, as a power cut leaves it; it was cut at the last whole record"
+        );
+    }
+    let applied = match &start.catalog {
+        Some(document) => Some(catalog::apply(&store, document, config).await?),
+        None => None,
+    };
+    let first = Catalog::build(load(store.db()).await?).context("the catalog in the database contradicts itself")?;
+    settle::recover(store.db(), &journal, &first, interrupted).await?;
+    let published = Arc::new(Published::new(first));
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let traffic = Arc::new(Traffic::default());
+    let (requests, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let mut registry = Registry::default();
+    let ports = Ports {
+        directory: published.clone(),
+        keyring: store.vault().clone(),
+        recorder: journal.clone(),
+        limiter: Arc::new(Local::new(clock.clone())),
+        clock: clock.clone(),
+    };
+    let client = Client::new(ClientOptions { egress: config.egress.clone(), in_process: start.in_process })?;
+    let relay = Relay::new(ports, config.bounds.clone(), client, &mut registry, requests.clone(), shutdown.clone());
+    telemetry::register(&mut registry, journal.clone(), published.clone(), traffic.clone());
+
+    let jobs = Jobs::start(&store, &journal, &published, lease.clone());
+    let status = Arc::new(Process {
+        listen: [Some(address), admin_address].into_iter().flatten().collect(),
+        clock,
+        journal: journal.clone(),
+        published: published.clone(),
+        traffic: traffic.clone(),
+        health: jobs.health().clone(),
+    });
+    let registry = Arc::new(registry);
+    let admin = |audience| {
+        router(AdminState {
+            version: env!("CARGO_PKG_VERSION"),
+            audience,
+            status: status.clone(),
+            registry: registry.clone(),
+        })
+    };
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let serve = |listener, front| {
+        requests.spawn(listen::serve(listener, front, traffic.clone(), phases.clone(), requests.clone()));
+    };
+    let cors = Cors::new(config.cors_origins.clone());
+    serve(clients, Front::clients(relay, cors, admin(Audience::Everybody), operators.is_none()));
+    if let Some(operators) = operators {
+        serve(operators, Front::operators(admin(Audience::Operators)));
+    }
+    Ok(Running {
+        address,
+        admin_address,
+        applied,
+        store,
+        published,
+        journal,
+        lease,
+        jobs,
+        traffic,
+        requests,
+        phase,
+        shutdown,
+        grace: config.shutdown_grace,
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+impl Running {
+    /// The store that it works on.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Waits until a catalog of this revision, or a later one, is in force.
+    pub async fn reached(&self, revision: u64) {
+        self.published.reached(revision).await;
+    }
+
+    /// Waits until everything that was recorded is in the database.
+    pub async fn caught_up(&self) {
+        self.jobs.shipping().caught_up().await;
+    }
+
+    /// Takes no new requests, lets open ones end within the grace or until `hurry` is ready, and closes everything.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) {
+        self.phase.send_replace(Phase::Draining);
+        self.requests.close();
+        let (open, grace_s) = (self.traffic.open(), self.grace.as_secs());
+        tracing::info!(open_requests = open, grace_s, "stopping: no new requests, open ones may end");
+        let ended = tokio::select! {
+            ended = timeout(self.grace, self.requests.wait()) => ended.is_ok(),
+            () = hurry => false,
+        };
+        // Answers that are read on for clients that have left end here, too.
+        self.shutdown.cancel();
+        if !ended {
+            tracing::warn!(open_requests = self.traffic.open(), "connections are cut");
+            self.phase.send_replace(Phase::Cut);
+            if timeout(SETTLE_WITHIN, self.requests.wait()).await.is_err() {
+                tracing::error!(tasks = self.requests.len(), "some requests did not end");
+            }
+        }
+        self.jobs.stop().await;
+        let journal = self.journal;
+        // It waits for the disk.
+        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the journal was not closed");
+        }
+        let released = async {
+            if let Err(error) = self.lease.release().await {
+                tracing::warn!(%error, "the node's lease was not given back; it runs out by itself");
+            }
+            self.store.db().close().await;
+        };
+        if timeout(SETTLE_WITHIN, released).await.is_err() {
+            tracing::warn!("the database did not answer at the end");
+        }
+        tracing::info!("stopped");
+    }
+}

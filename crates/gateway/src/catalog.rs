@@ -1,0 +1,75 @@
+//! Catalog documents on behalf of commands: read, applied, checked.
+
+mod reach;
+
+use crate::{config::Config, out};
+use admin::{
+    ApplyOptions, Checked, Finding, Level, Report, Resolver,
+    document::{Document, Sources, Syntax},
+};
+use anyhow::{Context as _, Result, bail};
+use std::{collections::BTreeMap, fs, path::Path};
+use store::{Store, SystemClock};
+
+/// Longest document that is read.
+const DOCUMENT_MAX: u64 = 64 << 20;
+
+/// Reads a document; its `${NAME}` are taken from `environment`.
+pub(crate) fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Document> {
+    let shown = path.display();
+    let size = fs::metadata(path).with_context(|| format!("cannot read {shown}"))?.len();
+    if size > DOCUMENT_MAX {
+        bail!("{shown} is larger than {DOCUMENT_MAX} bytes");
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let env = |name: &str| environment.get(name).cloned();
+    let document = Document::parse(&text, Syntax::of(path, &text), &Sources { env: &env, folder });
+    document.with_context(|| format!("{shown} is refused, nothing was changed"))
+}
+
+fn options(config: &Config) -> ApplyOptions {
+    ApplyOptions { client_key_prefix: config.client_key_prefix.clone(), ..ApplyOptions::new(SystemClock::now_us()) }
+}
+
+/// Makes the catalog what a document says.
+pub(crate) async fn apply(store: &Store, document: &Document, config: &Config) -> Result<Report> {
+    let applied = admin::apply(store, document, &options(config), &config.egress).await;
+    applied.context("the document is refused, nothing was changed")
+}
+
+/// Says what a document would change.
+pub(crate) async fn dry_run(store: &Store, document: &Document, config: &Config) -> Result<Report> {
+    let planned = admin::apply(store, document, &options(config).dry_run(), &config.egress).await;
+    planned.context("the document would be refused")
+}
+
+/// The same for a document of our own whose hosts are inside the process: no name is looked up.
+pub(crate) async fn apply_inside(store: &Store, document: &Document, config: &Config) -> Result<Report> {
+    let options = ApplyOptions { resolver: Resolver::Table(BTreeMap::new()), ..options(config) };
+    Ok(admin::apply(store, document, &options, &config.egress).await?)
+}
+
+/// Says what was applied: changes and minted keys on standard output, warnings on standard error.
+pub(crate) fn tell(report: &Report) -> Result<()> {
+    for warning in &report.warnings {
+        out::complain(format_args!("warning: {warning}"));
+    }
+    out::line(report)?;
+    for minted in &report.minted {
+        out::line(format_args!("the key of {} is {} (it is not shown again)", minted.name, minted.key.expose()))?;
+    }
+    Ok(())
+}
+
+/// Checks the catalog, a document's or the database's, and whether its upstreams answer.
+pub(crate) async fn check(store: &Store, document: Option<&Document>, config: &Config) -> Result<Checked> {
+    let checked = admin::check(store, document, &options(config), &config.egress).await;
+    let mut checked = checked.context("the document would be refused")?;
+    for (endpoint, why) in reach::all(&checked.base_urls, &config.egress).await? {
+        let about = format!("endpoint {endpoint}");
+        checked.findings.push(Finding { level: Level::Error, about, message: why });
+    }
+    checked.findings.sort_by_key(|finding| finding.level);
+    Ok(checked)
+}

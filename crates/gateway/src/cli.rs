@@ -1,0 +1,156 @@
+//! The command line: what it can be told, and what each command does with it.
+
+use crate::{
+    catalog,
+    config::{Config, Sources},
+    demo, out, serve, telemetry,
+};
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use store::{DataDir, DatabaseUrl, Db, Store, migrate};
+
+/// Everything was fine.
+const FINE: u8 = 0;
+/// Findings, or a failure.
+const FAILED: u8 = 1;
+/// Wrong usage.
+const USAGE: u8 = 2;
+
+/// A self-hosted gateway in front of AI model APIs.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, arg_required_else_help = true)]
+struct Cli {
+    /// The settings file; without it ./tollgate.toml, if there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gateway.
+    Serve(Serve),
+    /// Makes the catalog what a document says.
+    Apply(Apply),
+    /// Checks settings and catalog, and whether the upstreams answer.
+    Check {
+        /// The catalog's document; without it the database's catalog is checked.
+        file: Option<PathBuf>,
+    },
+    /// Brings the database to this version's schema and ends.
+    Migrate,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Address and port of the API for clients.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Directory of database, journal and master key.
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<String>,
+    /// Applies this document first.
+    #[arg(long, value_name = "FILE", conflicts_with = "demo")]
+    catalog: Option<PathBuf>,
+    /// Serves from an upstream inside the process, with a catalog and a key of its own; refuses a data directory that is
+    /// not empty, and without --data-dir uses one that goes when it ends.
+    #[arg(long)]
+    demo: bool,
+}
+
+#[derive(Debug, Args)]
+struct Apply {
+    /// The document, in YAML, JSON or TOML.
+    file: PathBuf,
+    /// Prints what would change, and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Does what the arguments say, and says how the process ends.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for; all else is wrong usage.
+            let code = if error.use_stderr() { USAGE } else { FINE };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let code = run_command(cli).unwrap_or_else(|error| {
+        out::complain(format_args!("tollgate: {error:#}"));
+        FAILED
+    });
+    code.into()
+}
+
+fn run_command(cli: Cli) -> Result<u8> {
+    let mut sources = Sources::of_process(cli.config.as_deref())?;
+    if let Command::Serve(serve) = &cli.command {
+        let flags = [("listen", "--listen", &serve.listen), ("data_dir", "--data-dir", &serve.data_dir)];
+        for (setting, flag, text) in flags {
+            if let Some(text) = text {
+                sources.set(setting, flag, text);
+            }
+        }
+    }
+    let config = sources.resolve()?;
+    telemetry::start(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        match cli.command {
+            Command::Serve(serve) if serve.demo => demo::run(config).await,
+            Command::Serve(serve) => {
+                let document = serve.catalog.map(|path| catalog::read(&path, &sources.environment)).transpose()?;
+                serve::run(&config, document).await
+            }
+            Command::Apply(apply) => apply_document(&apply, &sources, &config).await,
+            Command::Check { file } => check(file, &sources, &config).await,
+            Command::Migrate => migrate(&config).await,
+        }
+    })
+}
+
+async fn apply_document(apply: &Apply, sources: &Sources, config: &Config) -> Result<u8> {
+    let document = catalog::read(&apply.file, &sources.environment)?;
+    let store = Store::open(config.store()).await?;
+    let report = if apply.dry_run {
+        catalog::dry_run(&store, &document, config).await
+    } else {
+        catalog::apply(&store, &document, config).await
+    };
+    store.db().close().await;
+    catalog::tell(&report?)?;
+    Ok(FINE)
+}
+
+async fn check(file: Option<PathBuf>, sources: &Sources, config: &Config) -> Result<u8> {
+    let document = file.map(|path| catalog::read(&path, &sources.environment)).transpose()?;
+    let store = Store::open(config.store()).await?;
+    let checked = catalog::check(&store, document.as_ref(), config).await;
+    store.db().close().await;
+    let checked = checked?;
+    for finding in &checked.findings {
+        out::line(finding)?;
+    }
+    let errors = checked.findings.iter().filter(|finding| finding.level == admin::Level::Error).count();
+    let warnings = checked.findings.len() - errors;
+    out::line(format_args!("{errors} errors, {warnings} warnings, {} endpoints asked", checked.base_urls.len()))?;
+    Ok(if checked.has_errors() { FAILED } else { FINE })
+}
+
+async fn migrate(config: &Config) -> Result<u8> {
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let url = match &config.database_url {
+        Some(url) => url.expose().parse()?,
+        None => DatabaseUrl::sqlite(data_dir.database()),
+    };
+    let db = Db::connect(&url).await?;
+    let applied = migrate::run(&db).await;
+    db.close().await;
+    out::line(format_args!("schema version {}, {} steps applied", migrate::known(), applied?.len()))?;
+    Ok(FINE)
+}
