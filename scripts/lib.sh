@@ -44,6 +44,6 @@ need_clients() {
     command -v python3 >/dev/null || install_packages python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
     { command -v node && command -v npm; } >/dev/null || install_packages nodejs npm
-    node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' ||
+    node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
         fail "Node.js $(node --version) is too old for the SDKs under test: please install 20 or later"
 }
