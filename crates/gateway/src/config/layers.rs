@@ -76,7 +76,7 @@ impl Layers {
 
     fn unknown(&mut self, origin: &Origin, name: &str) {
         let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-        self.problem(origin, name, format!("is not a setting{}", hint(name, &names)));
+        self.problem(origin, name, format!("not a setting{}", hint(name, &names)));
     }
 
     /// Puts the environment's variables over what there is; those that are not of ours are left alone.
@@ -93,7 +93,7 @@ impl Layers {
             }
             let names: Vec<_> = KEYS.iter().map(Key::variable).chain([super::MASTER_KEY.to_owned()]).collect();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
-            self.problem(&origin, "", format!("is not a setting{}", hint(variable, &names)));
+            self.problem(&origin, "", format!("not a setting{}", hint(variable, &names)));
         }
     }
 

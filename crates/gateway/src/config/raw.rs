@@ -128,8 +128,8 @@ settings! {
 
     /// Where catalog and books are.
     database: Database {
-        /// `sqlite:PATH`, or the URL of a PostgreSQL server, 15 or later. A secret: it is never printed. Without it, the
-        /// embedded database in `data_dir`.
+        /// `sqlite:PATH`, or `postgres://…`, which this version is not tested with. A secret: it is never printed. Without it,
+        /// the embedded database in `data_dir`.
         url: Option<String>,
     }
 

@@ -171,7 +171,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(PathBuf::from(text)) }
+    if text.is_empty() { Err("expected a path, found nothing".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 /// The text is not repeated: it may hold a password.
@@ -202,11 +202,9 @@ fn web_origin(text: &str) -> Result<HeaderValue, String> {
 fn budget(text: &str, max_request_bytes: u64) -> Result<usize, String> {
     let bytes = units::size(text)?;
     if bytes < max_request_bytes {
-        return Err(format!(
-            "is less than max_request_bytes, {max_request_bytes}: the largest body could never be read"
-        ));
+        return Err(format!("less than max_request_bytes, {max_request_bytes}: the largest body could never be read"));
     }
-    usize::try_from(bytes).map_err(|_| format!("is too large: {text:?}"))
+    usize::try_from(bytes).map_err(|_| format!("too large: {text:?}"))
 }
 
 fn key_prefix(text: String) -> Result<String, String> {
@@ -214,12 +212,12 @@ fn key_prefix(text: String) -> Result<String, String> {
     if (1..=16).contains(&text.len()) && is_plain {
         Ok(text)
     } else {
-        Err(format!("has 1 to 16 letters, digits, hyphens and underscores, found {text:?}"))
+        Err(format!("expected 1 to 16 letters, digits, hyphens and underscores, found {text:?}"))
     }
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    units::duration(text).and_then(|time| if time <= LONGEST { Ok(time) } else { Err("is longer than 24h".to_owned()) })
+    units::duration(text).and_then(|time| if time <= LONGEST { Ok(time) } else { Err("longer than 24h".to_owned()) })
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
