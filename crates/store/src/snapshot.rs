@@ -9,7 +9,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use domain::{
-    catalog::{Catalog, ClientKey, GlobalModel, KeyLimits, Model, Parts, User},
+    catalog::{Catalog, Parts},
     ports::Directory,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -44,14 +44,14 @@ pub async fn load(db: &Db) -> Result<Parts, DbError> {
             .into_iter()
             .map(|row| {
                 let quota = quotas.get(&row.id).copied().or(row.quota_usd);
-                user(row, quota)
+                row.user(quota)
             })
             .collect(),
         client_keys: keys
             .into_iter()
             .map(|row| {
                 let mappings = by_key.remove(&row.id).unwrap_or_default();
-                client_key(row, mappings)
+                row.client_key(mappings)
             })
             .collect(),
         providers: providers.iter().map(providers::ProviderRow::provider).collect(),
@@ -59,74 +59,19 @@ pub async fn load(db: &Db) -> Result<Parts, DbError> {
         provider_keys: provider_keys.iter().map(provider_keys::ProviderKeyRow::provider_key).collect(),
         global_models: global_models
             .into_iter()
-            .map(|row| GlobalModel {
-                price_version: versions.get(&row.id.uuid()).copied(),
-                created_at: created.get(&row.id).copied().unwrap_or_default(),
-                id: row.id,
-                name: row.name,
-                display_name: row.display_name,
-                price_per_request: row.default_price_per_request,
-                tiered_pricing: row.default_tiered_pricing,
-                is_free: row.is_free,
-                supported_capabilities: row.supported_capabilities,
-                config: row.config,
-                is_active: row.is_active,
+            .map(|row| {
+                let (version, created_at) = (versions.get(&row.id.uuid()), created.get(&row.id));
+                row.global_model(version.copied(), created_at.copied().unwrap_or_default())
             })
             .collect(),
         models: models
             .into_iter()
-            .map(|row| Model {
-                price_version: versions.get(&row.id.uuid()).copied(),
-                id: row.id,
-                provider_id: row.provider_id,
-                global_model_id: row.global_model_id,
-                provider_model_name: row.provider_model_name,
-                aliases: row.provider_model_aliases,
-                price_per_request: row.price_per_request,
-                tiered_pricing: row.tiered_pricing,
-                is_free: row.is_free,
-                supports: row.supports,
-                is_active: row.is_active,
-                is_available: row.is_available,
+            .map(|row| {
+                let version = versions.get(&row.id.uuid()).copied();
+                row.model(version)
             })
             .collect(),
     })
-}
-
-fn user(row: users::UserRow, quota: Option<domain::money::NanoUsd>) -> User {
-    User {
-        id: row.id,
-        username: row.username,
-        email: row.email,
-        role: row.role,
-        is_active: row.is_active,
-        access: row.access,
-        model_capability_settings: row.model_capability_settings,
-        default_provider_id: row.default_provider_id,
-        quota,
-    }
-}
-
-fn client_key(row: api_keys::ClientKeyRow, mappings: Vec<domain::catalog::Mapping>) -> ClientKey {
-    ClientKey {
-        id: row.id,
-        user_id: row.user_id,
-        name: row.name.unwrap_or_default(),
-        key_hash: row.key_hash,
-        previous_key_hash: row.previous_key_hash,
-        previous_valid_until: row.previous_valid_until,
-        is_standalone: row.is_standalone,
-        balance: row.current_balance_usd.filter(|_| row.is_standalone),
-        access: row.access,
-        allowed_ips: row.allowed_ips,
-        limits: KeyLimits { rate: row.rate_limit, concurrent: row.concurrent_limit },
-        force_capabilities: row.force_capabilities,
-        on_disconnect: row.on_disconnect,
-        is_active: row.is_active,
-        is_locked: row.locked_at.is_some(),
-        expires_at: row.expires_at,
-        mappings,
-    }
 }
 
 /// The catalog in force, swapped whole and only forward.

@@ -5,7 +5,7 @@ use super::{
     table::{Stored, Table},
 };
 use domain::{
-    catalog::{Catalog, ClientKey, GlobalModel, KeyLimits, Model, Parts, Settings, User},
+    catalog::{Catalog, ClientKey, Parts, Settings, User},
     format::ApiFormat,
     ids::{EndpointId, GlobalModelId, ProviderId, UserId},
 };
@@ -137,98 +137,38 @@ impl State {
         self.endpoints.named(&(provider, format))
     }
 
-    /// The catalog that this state makes.
+    /// The catalog that this state makes; prices have their versions, and rows their times, only after the write.
     pub(crate) fn catalog(&self) -> Result<Catalog, ApplyError> {
         let parts = Parts {
             revision: 0,
             settings: self.settings.clone(),
-            users: self.users.rows().map(user).collect(),
-            client_keys: self.client_keys.rows().map(client_key).collect(),
+            users: self.users.rows().map(Person::user).collect(),
+            client_keys: self.client_keys.rows().map(Key::client_key).collect(),
             providers: self.providers.rows().map(ProviderRow::provider).collect(),
             endpoints: self.endpoints.rows().map(EndpointRow::endpoint).collect(),
             provider_keys: self.provider_keys.rows().map(ProviderKeyRow::provider_key).collect(),
-            global_models: self.global_models.rows().map(global_model).collect(),
-            models: self.models.rows().map(model).collect(),
+            global_models: self.global_models.rows().cloned().map(|row| row.global_model(None, 0)).collect(),
+            models: self.models.rows().cloned().map(|row| row.model(None)).collect(),
         };
         Ok(Catalog::build(parts)?)
     }
 }
 
+impl Person {
+    fn user(&self) -> User {
+        let quota = self.period.as_ref().map(|period| period.quota_usd).or(self.row.quota_usd);
+        self.row.clone().user(quota)
+    }
+}
+
+impl Key {
+    fn client_key(&self) -> ClientKey {
+        self.row.clone().client_key(self.mappings.iter().map(MappingRow::mapping).collect())
+    }
+}
+
 fn as_json(settings: &Settings) -> Result<serde_json::Value, DbError> {
     serde_json::to_value(settings).map_err(|error| DbError::Unstorable(error.to_string()))
-}
-
-fn user(person: &Person) -> User {
-    let row = person.row.clone();
-    User {
-        id: row.id,
-        username: row.username,
-        email: row.email,
-        role: row.role,
-        is_active: row.is_active,
-        access: row.access,
-        model_capability_settings: row.model_capability_settings,
-        default_provider_id: row.default_provider_id,
-        quota: person.period.as_ref().map(|period| period.quota_usd).or(row.quota_usd),
-    }
-}
-
-fn client_key(key: &Key) -> ClientKey {
-    let row = key.row.clone();
-    ClientKey {
-        id: row.id,
-        user_id: row.user_id,
-        name: row.name.unwrap_or_default(),
-        key_hash: row.key_hash,
-        previous_key_hash: row.previous_key_hash,
-        previous_valid_until: row.previous_valid_until,
-        is_standalone: row.is_standalone,
-        balance: row.current_balance_usd.filter(|_| row.is_standalone),
-        access: row.access,
-        allowed_ips: row.allowed_ips,
-        limits: KeyLimits { rate: row.rate_limit, concurrent: row.concurrent_limit },
-        force_capabilities: row.force_capabilities,
-        on_disconnect: row.on_disconnect,
-        is_active: row.is_active,
-        is_locked: row.locked_at.is_some(),
-        expires_at: row.expires_at,
-        mappings: key.mappings.iter().map(MappingRow::mapping).collect(),
-    }
-}
-
-fn global_model(row: &GlobalModelRow) -> GlobalModel {
-    let row = row.clone();
-    GlobalModel {
-        id: row.id,
-        name: row.name,
-        display_name: row.display_name,
-        price_per_request: row.default_price_per_request,
-        tiered_pricing: row.default_tiered_pricing,
-        is_free: row.is_free,
-        price_version: None, // not there before the write
-        supported_capabilities: row.supported_capabilities,
-        config: row.config,
-        is_active: row.is_active,
-        created_at: 0,
-    }
-}
-
-fn model(row: &ModelRow) -> Model {
-    let row = row.clone();
-    Model {
-        id: row.id,
-        provider_id: row.provider_id,
-        global_model_id: row.global_model_id,
-        provider_model_name: row.provider_model_name,
-        aliases: row.provider_model_aliases,
-        price_per_request: row.price_per_request,
-        tiered_pricing: row.tiered_pricing,
-        is_free: row.is_free,
-        price_version: None,
-        supports: row.supports,
-        is_active: row.is_active,
-        is_available: row.is_available,
-    }
 }
 
 /// Ties an entity to its functions of the store.

@@ -3,7 +3,7 @@
 use super::{Entity, access_values, read_access};
 use crate::db::{DbError, Row, Tx, Value};
 use domain::{
-    catalog::{Access, KeyHash},
+    catalog::{Access, ClientKey, KeyHash, KeyLimits, Mapping},
     format::{Capability, OnDisconnect},
     ids::{ClientKeyId, UserId},
     money::NanoUsd,
@@ -62,6 +62,31 @@ pub struct ClientKeyRow {
     pub expires_at: Option<i64>,
     /// Deleted after expiry instead of disabled.
     pub auto_delete_on_expiry: bool,
+}
+
+impl ClientKeyRow {
+    /// As the catalog holds it.
+    pub fn client_key(self, mappings: Vec<Mapping>) -> ClientKey {
+        ClientKey {
+            id: self.id,
+            user_id: self.user_id,
+            name: self.name.unwrap_or_default(),
+            key_hash: self.key_hash,
+            previous_key_hash: self.previous_key_hash,
+            previous_valid_until: self.previous_valid_until,
+            is_standalone: self.is_standalone,
+            balance: self.current_balance_usd.filter(|_| self.is_standalone),
+            access: self.access,
+            allowed_ips: self.allowed_ips,
+            limits: KeyLimits { rate: self.rate_limit, concurrent: self.concurrent_limit },
+            force_capabilities: self.force_capabilities,
+            on_disconnect: self.on_disconnect,
+            is_active: self.is_active,
+            is_locked: self.locked_at.is_some(),
+            expires_at: self.expires_at,
+            mappings,
+        }
+    }
 }
 
 impl Entity for ClientKeyRow {

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::db::{DbError, Row, Tx, Value};
 use domain::{
-    catalog::{GlobalModelConfig, TieredPricing},
+    catalog::{GlobalModel, GlobalModelConfig, TieredPricing},
     format::Capability,
-    ids::GlobalModelId,
+    ids::{GlobalModelId, PriceVersionId},
     money::NanoUsd,
 };
 use std::collections::HashMap;
@@ -43,6 +43,25 @@ impl GlobalModelRow {
             per_request: self.default_price_per_request,
             tiers: self.default_tiered_pricing.clone(),
             is_free: self.is_free,
+        }
+    }
+}
+
+impl GlobalModelRow {
+    /// As the catalog holds it; `created_at` in Unix microseconds.
+    pub fn global_model(self, price_version: Option<PriceVersionId>, created_at: i64) -> GlobalModel {
+        GlobalModel {
+            id: self.id,
+            name: self.name,
+            display_name: self.display_name,
+            price_per_request: self.default_price_per_request,
+            tiered_pricing: self.default_tiered_pricing,
+            is_free: self.is_free,
+            price_version,
+            supported_capabilities: self.supported_capabilities,
+            config: self.config,
+            is_active: self.is_active,
+            created_at,
         }
     }
 }

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::db::{DbError, Row, Tx, Value};
 use domain::{
-    catalog::{Alias, TieredPricing},
+    catalog::{Alias, Model, TieredPricing},
     format::Feature,
-    ids::{GlobalModelId, ModelId, ProviderId},
+    ids::{GlobalModelId, ModelId, PriceVersionId, ProviderId},
     money::NanoUsd,
 };
 use std::collections::BTreeMap;
@@ -53,6 +53,26 @@ const SUPPORTS: [(Feature, &str); 5] = [
 impl ModelRow {
     fn price(&self) -> Price {
         Price { per_request: self.price_per_request, tiers: self.tiered_pricing.clone(), is_free: self.is_free }
+    }
+}
+
+impl ModelRow {
+    /// As the catalog holds it.
+    pub fn model(self, price_version: Option<PriceVersionId>) -> Model {
+        Model {
+            id: self.id,
+            provider_id: self.provider_id,
+            global_model_id: self.global_model_id,
+            provider_model_name: self.provider_model_name,
+            aliases: self.provider_model_aliases,
+            price_per_request: self.price_per_request,
+            tiered_pricing: self.tiered_pricing,
+            is_free: self.is_free,
+            price_version,
+            supports: self.supports,
+            is_active: self.is_active,
+            is_available: self.is_available,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     feed, mint,
 };
 use domain::{
-    catalog::Access,
+    catalog::{Access, User},
     format::{Capability, Role},
     ids::{ProviderId, UserId},
     money::NanoUsd,
@@ -50,6 +50,23 @@ pub struct UserRow {
     pub is_active: bool,
     /// Goes first within its priority; kept in `user_preferences`.
     pub default_provider_id: Option<ProviderId>,
+}
+
+impl UserRow {
+    /// As the catalog holds it; `quota` is the limit in force.
+    pub fn user(self, quota: Option<NanoUsd>) -> User {
+        User {
+            id: self.id,
+            username: self.username,
+            email: self.email,
+            role: self.role,
+            is_active: self.is_active,
+            access: self.access,
+            model_capability_settings: self.model_capability_settings,
+            default_provider_id: self.default_provider_id,
+            quota,
+        }
+    }
 }
 
 impl Entity for UserRow {
