@@ -107,3 +107,6 @@ fn refused(error: &io::Error, traffic: &Traffic) {
         tracing::error!(%error, "a connection cannot be accepted");
     }
 }
+
+#[cfg(test)]
+mod tests;

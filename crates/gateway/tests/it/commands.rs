@@ -1,0 +1,173 @@
+//! The program itself: its commands, what they say and how they end.
+
+use crate::support::{Ask, CLIENT_KEY, MODEL, provider, rows};
+use domain::format::Status;
+use std::{
+    fmt::Write as _,
+    path::Path,
+    process::{Output, Stdio},
+};
+use store::{Store, StoreConfig, SyncMode};
+use tempfile::TempDir;
+use testkit::{Reply, Upstream};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+fn tollgate(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(arguments).current_dir(folder).env_clear().kill_on_drop(true).stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output, standard error.
+async fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = tollgate(folder, arguments).output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A folder with a document in it.
+fn folder_with(base_url: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = format!(
+        "users: [{{username: ann, email: ann@example.com, password: null}}]\n\
+         api_keys: [{{name: laptop, user: ann, key: {CLIENT_KEY}}}, {{name: phone, user: ann}}]\n\
+         global_models:\n  - name: {MODEL}\n    display_name: Big Model\n    default_tiered_pricing: \
+         {{tiers: [{{up_to: null, input_price_per_1m: 3, output_price_per_1m: 15}}]}}\nproviders:\n"
+    );
+    write!(text, "{}", provider(0, base_url)).unwrap();
+    std::fs::write(folder.path().join("catalog.yaml"), text).unwrap();
+    folder
+}
+
+/// The program as it serves; its first line names the address.
+async fn serve(folder: &Path) -> (Child, std::net::SocketAddr) {
+    let mut command = tollgate(folder, &["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().unwrap();
+    let second = lines.next_line().await.unwrap().unwrap();
+    assert!(second.starts_with("egress.allow"), "{second}");
+    let address = first.strip_prefix("listening on http://").unwrap().parse().unwrap();
+    (child, address)
+}
+
+#[tokio::test]
+async fn apply_says_what_it_did_and_prints_a_minted_key_once() {
+    let folder = folder_with("http://127.0.0.1:9");
+    let folder = folder.path();
+    let (code, out, err) = run(folder, &["apply", "catalog.yaml", "--dry-run"]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("nothing was written") && !out.contains("the key of"), "{out}");
+    let (code, out, _) = run(folder, &["apply", "catalog.yaml"]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("+ provider provider-0") && out.contains("the key of ann/phone is sk-"), "{out}");
+    let (code, out, _) = run(folder, &["apply", "catalog.yaml"]).await;
+    assert_eq!((code, out.as_str()), (0, "no changes\n"));
+}
+
+#[tokio::test]
+async fn a_bad_document_is_refused_whole_with_line_and_field() {
+    let folder = folder_with("http://127.0.0.1:9");
+    let folder = folder.path();
+    std::fs::write(
+        folder.join("bad.yaml"),
+        "users:\n  - {username: bob, email: bob@example.com, password: null}\n  - {username: eve, emial: eve@example.com}\n",
+    )
+    .unwrap();
+    let (code, out, err) = run(folder, &["apply", "bad.yaml"]).await;
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("line 3: users[1].emial") && err.contains("did you mean email?"), "{err}");
+    let (code, _, err) = run(folder, &["apply", "nowhere.yaml"]).await;
+    assert!(code == 1 && err.contains("nowhere.yaml"), "{err}");
+}
+
+#[tokio::test]
+async fn check_asks_every_upstream_for_a_sign_of_life() {
+    let upstream = Upstream::start().await.unwrap();
+    let folder = folder_with(&upstream.base_url());
+    let (code, out, err) = run(folder.path(), &["check", "catalog.yaml"]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.ends_with("0 errors, 0 warnings, 4 endpoints asked\n"), "{out}");
+    let asked = upstream.requests();
+    assert_eq!(asked.iter().map(|request| request.method.as_str()).collect::<Vec<_>>(), ["HEAD"], "each host once");
+    assert!(asked[0].header("authorization").is_none());
+
+    upstream.refuse().await;
+    let (code, out, _) = run(folder.path(), &["check", "catalog.yaml"]).await;
+    assert_eq!(code, 1);
+    assert!(out.contains("error: endpoint provider-0/CLAUDE: ") && out.contains("does not answer"), "{out}");
+}
+
+#[tokio::test]
+async fn wrong_usage_and_wrong_settings_end_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (arguments, want) in [
+        (&["serve", "--lisen", "x"][..], 2),
+        (&["fly"], 2),
+        (&[], 2),
+        (&["--version"], 0),
+        (&["--help"], 0),
+        (&["serve", "--listen", "nonsense"], 1),
+        (&["check", "--config", "nowhere.toml"], 1),
+    ] {
+        assert_eq!(run(folder, arguments).await.0, want, "{arguments:?}");
+    }
+    std::fs::write(folder.join("tollgate.toml"), "lisen = '127.0.0.1:0'\n").unwrap();
+    let (code, _, err) = run(folder, &["serve"]).await;
+    assert_eq!(code, 1);
+    assert_eq!(err, "tollgate: tollgate.toml:1: lisen: not a setting; did you mean listen?\n");
+    assert!(!folder.join("data").exists());
+}
+
+#[tokio::test]
+async fn migrate_makes_the_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    for steps in [store::migrate::known(), 0] {
+        let (code, out, _) = run(folder.path(), &["migrate"]).await;
+        let want = format!("schema version {}, {steps} steps applied\n", store::migrate::known());
+        assert_eq!((code, out), (0, want));
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_killed_leaves_no_request_without_an_ending() {
+    let upstream = Upstream::start().await.unwrap();
+    upstream.push(Reply::text(["hello"]).usage(12, 2));
+    upstream.push(Reply::text(["he", "llo"]).usage(12, 2).stall_after(3));
+    let folder = folder_with(&upstream.base_url());
+    assert_eq!(run(folder.path(), &["apply", "catalog.yaml"]).await.0, 0);
+
+    let (mut child, address) = serve(folder.path()).await;
+    assert_eq!(Ask::at(address, "hi").whole().await.text(), "hello");
+    let mut open = Ask::at(address, "hi").open().await;
+    open.until("he").await;
+    child.kill().await.unwrap();
+    assert!(open.rest().await.broke);
+
+    let (mut child, address) = serve(folder.path()).await;
+    upstream.push(Reply::text(["again"]).usage(1, 1));
+    assert_eq!(Ask::at(address, "hi").whole().await.text(), "again");
+    terminate(&child).await;
+    assert!(child.wait().await.unwrap().success());
+
+    let config = StoreConfig {
+        data_dir: folder.path().join("data"),
+        database_url: None,
+        master_key: None,
+        sync: SyncMode::default(),
+    };
+    let rows = rows(&Store::open(config).await.unwrap()).await;
+    let got: Vec<_> = rows.iter().map(|row| (row.status, row.error_type.as_deref())).collect();
+    let completed = (Status::Completed, None);
+    assert_eq!(got, [completed, (Status::Failed, Some("interrupted")), completed]);
+}
+
+/// SIGTERM, as an operator sends it.
+async fn terminate(child: &Child) {
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+}

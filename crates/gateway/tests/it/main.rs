@@ -1,0 +1,11 @@
+//! The whole gateway, over real sockets, against scripted upstreams.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod commands;
+mod demo;
+mod ends;
+mod hostile;
+mod live;
+mod operators;
+mod support;
+mod wires;
