@@ -256,7 +256,7 @@ providers:
         );
     }
     text.push_str(
-        "users:\n  - {username: bench, email: bench@example.com, quota: {type: monthly, usd: \"1000000\"}}\n",
+        "users:\n  - {username: bench, email: bench@example.com, password: null, quota: {type: monthly, usd: \"1000000\"}}\n",
     );
     text.push_str("api_keys:\n");
     let (stem, _) = CLIENT_KEY.rsplit_once('-').unwrap_or((CLIENT_KEY, ""));
