@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// Below what both engines take in one statement (32,766 and 65,535).
 const PARAMETERS_MAX: usize = 30_000;
+/// Rows that one statement inserts.
+const ROWS_MAX: usize = 32;
 
 /// One parameter of a statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,9 +109,10 @@ impl Tx {
         Ok(on_tx!(self, |conn| bound!(sql, values).execute(conn).await.map(|done| done.rows_affected()))?)
     }
 
-    /// Inserts rows in as few statements as the engines' bounds on parameters allow; what `tail` returns.
+    /// Inserts rows, many with one statement; what `tail` returns.
     ///
-    /// Each row holds a value per column that `head` names.
+    /// Each row holds a value per column that `head` names. The number of rows in a statement is a power of two, so that few
+    /// texts occur and each stays prepared: parsing a text with thousands of parameters costs more than running it.
     pub(crate) async fn insert_many(
         &mut self,
         head: &str,
@@ -117,18 +120,20 @@ impl Tx {
         tail: &str,
     ) -> Result<Vec<Row>, DbError> {
         let columns = rows.first().map_or(1, Vec::len);
+        let most = (PARAMETERS_MAX / columns).clamp(1, ROWS_MAX);
         let mut returned = Vec::new();
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
+        let mut rows = rows.into_iter();
+        while rows.len() > 0 {
+            let count = 1 << rows.len().min(most).ilog2();
             let mut sql = format!("{head} VALUES ");
-            let mut values = Vec::new();
-            for row in rows.by_ref().take((PARAMETERS_MAX / columns).max(1)) {
+            let mut values = Vec::with_capacity(count * columns);
+            for row in rows.by_ref().take(count) {
                 let comma = if values.is_empty() { "" } else { ", " };
                 let _ = write!(sql, "{comma}({})", self.placeholders(values.len() + 1, columns));
                 values.extend(row);
             }
             let _ = write!(sql, " {tail}");
-            returned.extend(self.rows_once(AssertSqlSafe(sql), values).await?);
+            returned.extend(self.rows(AssertSqlSafe(sql), values).await?);
         }
         Ok(returned)
     }
