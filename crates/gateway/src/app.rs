@@ -34,6 +34,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long requests that lost their connections may take to settle.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the database may take for the end, each for the last of the journal and for the lease; and in a hurry.
+const LAST_WITHIN: Duration = Duration::from_secs(10);
+const HURRIED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a start does beside serving.
 #[derive(Debug, Default)]
@@ -191,7 +194,11 @@ impl Running {
                 tracing::error!(tasks = self.requests.len(), "some requests did not end");
             }
         }
-        self.jobs.stop().await;
+        // Whoever is in a hurry does not wait for a database that does not answer: the journal has everything.
+        let patience = if ended { LAST_WITHIN } else { HURRIED_WITHIN };
+        if timeout(patience, self.jobs.stop()).await.is_err() {
+            tracing::warn!("the database did not take the last of the journal");
+        }
         let journal = self.journal;
         // It waits for the disk.
         let closed = tokio::task::spawn_blocking(move || journal.close()).await;
@@ -204,7 +211,7 @@ impl Running {
             }
             self.store.db().close().await;
         };
-        if timeout(SETTLE_WITHIN, released).await.is_err() {
+        if timeout(patience, released).await.is_err() {
             tracing::warn!("the database did not answer at the end");
         }
         tracing::info!("stopped");

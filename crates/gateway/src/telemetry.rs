@@ -8,7 +8,7 @@ use domain::ports::Directory as _;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{counter::ConstCounter, family::Family, gauge::ConstGauge},
+    metrics::{counter::ConstCounter, gauge::ConstGauge, info::Info},
     registry::Registry,
 };
 use std::{fmt, io::IsTerminal as _, sync::Arc};
@@ -36,6 +36,11 @@ pub(crate) fn start(config: &Config) {
     };
     // It fails only if somebody logs already.
     let _ = tracing_subscriber::registry().with(lines.with_filter(wanted)).try_init();
+    // A panic ends one request, not the process, and is a line like any other.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        tracing::error!(at, panic = panic.payload_as_str(), "a defect: something panicked");
+    }));
 }
 
 /// Figures that are asked for when metrics are read, and not counted meanwhile.
@@ -58,9 +63,8 @@ pub(crate) fn register(
     published: Arc<Published>,
     traffic: Arc<Traffic>,
 ) {
-    let build: Family<[(&'static str, &'static str); 1], prometheus_client::metrics::gauge::Gauge> = Family::default();
-    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-    registry.register("tollgate_build", "The version that runs", build);
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("tollgate_build", "What runs", build);
     registry.register_collector(Box::new(Figures { journal, published, traffic }));
 }
 

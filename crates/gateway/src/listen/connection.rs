@@ -10,6 +10,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -40,6 +41,9 @@ const STREAMS_MAX: u32 = 256;
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it may take to say so.
 const PING_EVERY: Duration = Duration::from_mins(1);
 const PING_WITHIN: Duration = Duration::from_secs(20);
+
+/// After this time of silence the system asks whether the client's machine is there, and again until it gives up.
+const PROBE: Duration = Duration::from_secs(30);
 
 /// What is known of one connection, by its task, its socket and its requests.
 #[derive(Debug)]
@@ -173,10 +177,9 @@ pub(super) async fn serve(
     link: Arc<Link>,
     mut phase: watch::Receiver<Phase>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection was gone before it was served");
-        return;
-    }
+    // Fails only if the connection is gone, which its first read tells.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE).with_interval(PROBE));
     let service = Requests { shared: shared.clone(), link: link.clone(), peer };
     let io = TokioIo::new(Patient::new(stream, link.clone()));
     let mut connection = pin!(shared.http.serve_connection(io, service));

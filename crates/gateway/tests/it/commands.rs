@@ -1,9 +1,11 @@
 //! The program itself: its commands, what they say and how they end.
 
-use crate::support::{Ask, CLIENT_KEY, MODEL, provider, rows};
+use crate::support::{Ask, CLIENT_KEY, MODEL, fetch, plain, provider, rows};
 use domain::format::Status;
+use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
+    net::SocketAddr,
     path::Path,
     process::{Output, Stdio},
 };
@@ -42,16 +44,40 @@ fn folder_with(base_url: &str) -> TempDir {
     folder
 }
 
-/// The program as it serves; its first line names the address.
-async fn serve(folder: &Path) -> (Child, std::net::SocketAddr) {
-    let mut command = tollgate(folder, &["serve", "--listen", "127.0.0.1:0"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let first = lines.next_line().await.unwrap().unwrap();
-    let second = lines.next_line().await.unwrap().unwrap();
-    assert!(second.starts_with("egress.allow"), "{second}");
-    let address = first.strip_prefix("listening on http://").unwrap().parse().unwrap();
-    (child, address)
+/// The program as it serves.
+struct Serving {
+    child: Child,
+    address: SocketAddr,
+    /// What it said before it named its address.
+    said: Vec<String>,
+}
+
+impl Serving {
+    async fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = tollgate(folder, &["serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
+        let address = loop {
+            let line = lines.next_line().await.unwrap().unwrap();
+            match line.strip_prefix("listening on http://") {
+                Some(address) => break address.parse().unwrap(),
+                None => said.push(line),
+            }
+        };
+        let next = lines.next_line().await.unwrap().unwrap();
+        assert!(next.starts_with("egress.allow"), "{next}");
+        Self { child, address, said }
+    }
+
+    /// Ends it as an operator does; its log.
+    async fn terminate(self) -> String {
+        let id = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        let ended = self.child.wait_with_output().await.unwrap();
+        assert!(ended.status.success(), "{}", ended.status);
+        String::from_utf8(ended.stderr).unwrap()
+    }
 }
 
 #[tokio::test]
@@ -141,18 +167,17 @@ async fn a_gateway_that_is_killed_leaves_no_request_without_an_ending() {
     let folder = folder_with(&upstream.base_url());
     assert_eq!(run(folder.path(), &["apply", "catalog.yaml"]).await.0, 0);
 
-    let (mut child, address) = serve(folder.path()).await;
-    assert_eq!(Ask::at(address, "hi").whole().await.text(), "hello");
-    let mut open = Ask::at(address, "hi").open().await;
+    let mut first = Serving::start(folder.path(), &[]).await;
+    assert_eq!(Ask::at(first.address, "hi").whole().await.text(), "hello");
+    let mut open = Ask::at(first.address, "hi").open().await;
     open.until("he").await;
-    child.kill().await.unwrap();
+    first.child.kill().await.unwrap();
     assert!(open.rest().await.broke);
 
-    let (mut child, address) = serve(folder.path()).await;
+    let second = Serving::start(folder.path(), &[]).await;
     upstream.push(Reply::text(["again"]).usage(1, 1));
-    assert_eq!(Ask::at(address, "hi").whole().await.text(), "again");
-    terminate(&child).await;
-    assert!(child.wait().await.unwrap().success());
+    assert_eq!(Ask::at(second.address, "hi").whole().await.text(), "again");
+    second.terminate().await;
 
     let config = StoreConfig {
         data_dir: folder.path().join("data"),
@@ -166,8 +191,23 @@ async fn a_gateway_that_is_killed_leaves_no_request_without_an_ending() {
     assert_eq!(got, [completed, (Status::Failed, Some("interrupted")), completed]);
 }
 
-/// SIGTERM, as an operator sends it.
-async fn terminate(child: &Child) {
-    let id = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+#[tokio::test]
+async fn each_request_is_one_line_of_the_log_and_no_line_holds_a_key() {
+    let upstream = Upstream::start().await.unwrap().always(Reply::text(["hello"]).usage(12, 2));
+    let folder = folder_with(&upstream.base_url());
+    let serving = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
+    assert!(serving.said.iter().any(|line| line.starts_with("the key of ann/phone is sk-")), "{:?}", serving.said);
+    assert_eq!(Ask::at(serving.address, "hi").whole().await.text(), "hello");
+    assert_ne!(Ask::at(serving.address, "hi").key("sk-stranger-key").whole().await.status, 200);
+    let in_query = plain("GET", &format!("/v1beta/models?key={CLIENT_KEY}"));
+    assert_eq!(fetch(serving.address, in_query).await.0, 200);
+
+    let log = serving.terminate().await;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let requests: Vec<_> = lines.iter().filter(|line| line["message"] == "request completed").collect();
+    assert_eq!(requests.len(), 1, "{log}");
+    assert_eq!((&requests[0]["model"], &requests[0]["cost_usd"]), (&json!(MODEL), &json!("0.000066")));
+    for secret in [CLIENT_KEY, "sk-upstream", "sk-stranger-key"] {
+        assert!(!log.contains(secret), "{log}");
+    }
 }
