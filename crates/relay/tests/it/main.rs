@@ -1,4 +1,5 @@
 //! The data plane against scripted upstreams.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod attempts;
 mod bytes;

@@ -17,9 +17,8 @@ fn healthy() -> Reply {
 fn word(format: ApiFormat, got: &Got) -> String {
     let json = got.json();
     let word = match format {
-        ApiFormat::Claude | ApiFormat::ClaudeCli => &json["error"]["type"],
         ApiFormat::OpenAi | ApiFormat::OpenAiCli if json["error"]["code"].is_string() => &json["error"]["code"],
-        ApiFormat::OpenAi | ApiFormat::OpenAiCli => &json["error"]["type"],
+        ApiFormat::Claude | ApiFormat::ClaudeCli | ApiFormat::OpenAi | ApiFormat::OpenAiCli => &json["error"]["type"],
         ApiFormat::Gemini | ApiFormat::GeminiCli => &json["error"]["status"],
     };
     word.as_str().unwrap_or_else(|| panic!("{format}: {json}")).to_owned()

@@ -201,8 +201,8 @@ pub(crate) fn gateway() -> Builder {
         max_request_bytes: 64 << 20,
         max_response_bytes: 256 << 20,
         request_budget: 512 << 20,
-        body_read_timeout: Duration::from_secs(60),
-        total_timeout: Duration::from_secs(900),
+        body_read_timeout: Duration::from_mins(1),
+        total_timeout: Duration::from_mins(15),
         max_candidates: 5,
         trusted_proxies: Vec::new(),
     };
