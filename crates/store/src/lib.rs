@@ -56,7 +56,7 @@ pub struct StoreConfig {
     /// Holds the embedded database, the journal and the master key; made if it is not there.
     pub data_dir: PathBuf,
     /// `None` is an embedded database in `data_dir`.
-    pub database_url: Option<String>,
+    pub database_url: Option<Secret>,
     /// Base64 of 32 bytes; `None` is the file in `data_dir`, made at the first start.
     pub master_key: Option<Secret>,
     /// What an acknowledgement of the journal means.
@@ -107,7 +107,7 @@ impl Store {
             None => MasterKey::from_file(&data_dir.master_key())?,
         };
         let url = match &config.database_url {
-            Some(text) => text.parse()?,
+            Some(text) => text.expose().parse()?,
             None => DatabaseUrl::sqlite(data_dir.database()),
         };
         let db = Db::connect(&url).await.map_err(|source| OpenError::Connect { url: url.to_string(), source })?;

@@ -76,7 +76,7 @@ impl Config {
     pub fn store(&self) -> StoreConfig {
         StoreConfig {
             data_dir: self.data_dir.clone(),
-            database_url: self.database_url.as_ref().map(|url| url.expose().to_owned()),
+            database_url: self.database_url.clone(),
             master_key: self.master_key.clone(),
             sync: self.journal_sync,
         }

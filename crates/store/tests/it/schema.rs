@@ -53,7 +53,7 @@ async fn a_data_directory_is_private_and_keeps_its_node() {
 #[tokio::test]
 async fn a_bad_address_is_refused_without_being_repeated() {
     let dir = tempfile::tempdir().unwrap();
-    let database_url = Some("mysql://root:hunter2@db/x".to_owned());
+    let database_url = Some(domain::secret::Secret::new("mysql://root:hunter2@db/x".to_owned()));
     let config = StoreConfig { data_dir: dir.path().into(), database_url, master_key: None, sync: SyncMode::Interval };
     let error = Store::open(config).await.unwrap_err().to_string();
     assert!(!error.contains("hunter2"), "{error}");
