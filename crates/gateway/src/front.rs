@@ -50,7 +50,7 @@ impl Front {
         link: &Arc<Link>,
     ) -> Response<Reply> {
         match &self.0.relay {
-            Some((relay, cors)) if relay.owns(request.method(), request.uri().path()) => {
+            Some((relay, cors)) if relay.owns(request.uri().path()) => {
                 let under_way = link.begin(true);
                 let visit = match cors.visit(&request) {
                     cors::Visit::Preflight(answer) => return answer.map(|()| Reply::empty(under_way)),

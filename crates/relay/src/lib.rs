@@ -26,7 +26,7 @@ use domain::{
     format::Family,
     ports::{Clock, Directory, Keyring, Limiter, Recorder},
 };
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use ipnet::IpNet;
 use prometheus_client::registry::Registry;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -113,8 +113,8 @@ impl Relay {
         }))
     }
 
-    /// Whether a request belongs to the data plane.
-    pub fn owns(&self, _method: &Method, path: &str) -> bool {
+    /// Whether a path belongs to the data plane.
+    pub fn owns(&self, path: &str) -> bool {
         ingress::route::is_ours(path)
     }
 

@@ -22,7 +22,7 @@ use wire::{ErrorFacts, Seen, StreamTap, Usage, WholeTap, Wire};
 /// Dialling, proxy and TLS together.
 const CONNECT: Duration = Duration::from_secs(10);
 /// A stream's first event, where thinking does not explain a longer silence.
-const FIRST_EVENT_S: u32 = 120;
+const FIRST_EVENT: Duration = Duration::from_mins(2);
 /// Bytes of a refusal that are read.
 const ERROR_MAX: usize = 64 * 1024;
 /// A whole answer that is decoded beside its relay.
@@ -194,7 +194,11 @@ impl Exchange {
         let accepted = headers.get(header::ACCEPT_ENCODING).cloned();
         let timeout = Duration::from_secs(u64::from(endpoint.timeout_s));
         let thinks = call.thinking || call.model.config.extended_thinking == Some(true);
-        let first_event_s = endpoint.config.first_event_timeout_s.unwrap_or(FIRST_EVENT_S);
+        let first_event = match endpoint.config.first_event_timeout_s {
+            Some(seconds) => Duration::from_secs(u64::from(seconds)),
+            None if thinks => timeout,
+            None => FIRST_EVENT,
+        };
         Ok(Self {
             client: core.client.clone(),
             call: upstream::Call {
@@ -207,7 +211,7 @@ impl Exchange {
             },
             wire: wire_of(endpoint.api_format.family()),
             wants_stream: call.is_stream,
-            first_event: if thinks { timeout } else { Duration::from_secs(u64::from(first_event_s)) },
+            first_event,
             timeout,
             total,
             max_bytes: core.bounds.max_response_bytes,

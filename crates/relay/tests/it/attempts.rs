@@ -226,6 +226,25 @@ async fn each_deadline_has_its_name_in_the_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn thinking_may_be_silent_longer_unless_the_endpoint_says_how_long() {
+    for (own, limit_s) in [(None, 300), (Some(20), 20)] {
+        let slow = healthy().stall_after(testkit::At::Head);
+        let (slow, serving) = (scripted([slow.clone(), slow]), scripted([healthy()]));
+        let gw = gateway()
+            .upstream(ApiFormat::Claude, &slow)
+            .upstream(ApiFormat::Claude, &serving)
+            .with(|builder| builder.parts.endpoints[0].config.first_event_timeout_s = own)
+            .start();
+        let (path, mut body) = ask(ApiFormat::Claude, true);
+        body["thinking"] = json!({ "type": "enabled", "budget_tokens": 50 });
+        let began = tokio::time::Instant::now();
+        assert_eq!(gw.post(&path, &body).await.status, 200);
+        let two = Duration::from_secs(2 * limit_s);
+        assert!((two..two + Duration::from_secs(3)).contains(&began.elapsed()), "{own:?}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_attempts_together_end_at_the_total_deadline() {
     let slow = scripted(std::iter::repeat_n(healthy().stall_after(testkit::At::Nothing), 4));
     let gw = gateway()
