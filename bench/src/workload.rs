@@ -1,6 +1,7 @@
 //! The workloads, and the order in which everything is measured.
 
 mod closed;
+mod journal;
 mod latency;
 mod memory;
 mod requests;
@@ -32,6 +33,8 @@ pub(crate) enum Which {
     Memory,
     /// Time until the gateway answers.
     Start,
+    /// The records of requests: written to the journal, shipped to the database.
+    Records,
 }
 
 /// What takes part in this run.
@@ -78,6 +81,9 @@ pub(crate) async fn run(only: &[Which], targets: &[Kind], scale: f64) -> Result<
     found.tables.extend(memory);
     if wanted(Which::Start) && run.kinds.contains(&Kind::Tollgate) {
         found.tables.push(start::measure(&run).await?);
+    }
+    if wanted(Which::Records) && run.kinds.contains(&Kind::Tollgate) {
+        found.tables.push(journal::measure(&run).await?);
     }
     Ok(found)
 }

@@ -98,7 +98,7 @@ fn run_command(cli: Cli) -> Result<u8> {
         }
     }
     let config = sources.resolve()?;
-    telemetry::start(&config);
+    let _lines = telemetry::start(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
         match cli.command {

@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 mod front;
 mod jobs;
+mod lines;
 mod listen;
 mod out;
 mod serve;

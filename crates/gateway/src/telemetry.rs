@@ -2,6 +2,7 @@
 
 use crate::{
     config::{Config, LogFormat},
+    lines::{JsonLines, Lines, Out},
     listen::Traffic,
 };
 use domain::ports::Directory as _;
@@ -11,7 +12,11 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge, info::Info},
     registry::Registry,
 };
-use std::{fmt, io::IsTerminal as _, sync::Arc};
+use std::{
+    fmt,
+    io::{self, IsTerminal as _},
+    sync::Arc,
+};
 use store::{Published, journal::Journal};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -19,20 +24,21 @@ use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _,
 /// The crates whose lines are wanted; libraries only warn.
 const OURS: [&str; 5] = ["admin", "domain", "gateway", "relay", "store"];
 
-/// Begins to log, on standard error. A second call in one process changes nothing.
-pub(crate) fn start(config: &Config) {
+/// Begins to log, on standard error, until what it returns is dropped. A second call in one process changes nothing.
+pub(crate) fn start(config: &Config) -> io::Result<Out> {
     let libraries = config.log_level.min(LevelFilter::WARN);
     let wanted = Targets::new().with_default(libraries).with_targets(OURS.map(|name| (name, config.log_level)));
     let is_text = match config.log_format {
         LogFormat::Text => true,
         LogFormat::Json => false,
-        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Auto => io::stderr().is_terminal(),
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let out = Lines::to(io::stderr())?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(out.lines());
     let lines = if is_text {
-        lines.with_ansi(std::io::stderr().is_terminal()).boxed()
+        lines.with_ansi(io::stderr().is_terminal()).boxed()
     } else {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        lines.event_format(JsonLines).boxed()
     };
     // It fails only if somebody logs already.
     let _ = tracing_subscriber::registry().with(lines.with_filter(wanted)).try_init();
@@ -41,6 +47,7 @@ pub(crate) fn start(config: &Config) {
         let at = panic.location().map(ToString::to_string);
         tracing::error!(at, panic = panic.payload_as_str(), "a defect: something panicked");
     }));
+    Ok(out)
 }
 
 /// Figures that are asked for when metrics are read, and not counted meanwhile.

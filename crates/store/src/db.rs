@@ -131,6 +131,15 @@ impl Tx {
         Ok(())
     }
 
+    /// Takes everything back that it did.
+    pub(crate) async fn undo(self) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(tx, _) => tx.rollback().await?,
+            Self::Postgres(tx, _) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+
     /// When it began, Unix microseconds: `created_at` and `updated_at` of what it writes.
     pub fn now_us(&self) -> i64 {
         match self {

@@ -12,6 +12,7 @@ use chacha20poly1305::{
 };
 use domain::{
     catalog::ProviderKey,
+    ids::ProviderKeyId,
     ports::{CannotOpen, Keyring},
     secret::{Sealed, Secret},
 };
@@ -159,10 +160,21 @@ impl Keys {
     }
 }
 
+/// Provider credentials that are kept open; when there are more, all are forgotten and opened anew.
+const OPEN_MAX: usize = 10_000;
+
 /// Seals with the first master key and opens with any that it has.
 pub struct Vault {
     current: Keys,
     former: Vec<Keys>,
+    /// Credentials that requests have used, so that not every request opens one.
+    open: papaya::HashMap<ProviderKeyId, Open>,
+}
+
+/// What a credential was opened from, and what came of it.
+struct Open {
+    sealed: Sealed,
+    clear: Secret,
 }
 
 impl fmt::Debug for Vault {
@@ -174,7 +186,7 @@ impl fmt::Debug for Vault {
 impl Vault {
     /// A vault with one master key.
     pub fn new(master: &MasterKey) -> Self {
-        Self { current: Keys::new(master), former: Vec::new() }
+        Self { current: Keys::new(master), former: Vec::new(), open: papaya::HashMap::new() }
     }
 
     /// Opens what was sealed under an earlier master key, too.
@@ -216,7 +228,16 @@ impl Vault {
 
 impl Keyring for Vault {
     fn open(&self, key: &ProviderKey) -> Result<Secret, CannotOpen> {
-        self.unseal(Column::ProviderKey, key.id.uuid(), &key.api_key)
+        let known = self.open.pin();
+        if let Some(open) = known.get(&key.id).filter(|open| open.sealed == key.api_key) {
+            return Ok(open.clear.clone());
+        }
+        let clear = self.unseal(Column::ProviderKey, key.id.uuid(), &key.api_key)?;
+        if known.len() >= OPEN_MAX {
+            known.clear();
+        }
+        known.insert(key.id, Open { sealed: key.api_key.clone(), clear: clear.clone() });
+        Ok(clear)
     }
 }
 

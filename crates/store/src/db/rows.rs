@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 /// Below what both engines take in one statement (32,766 and 65,535).
 const PARAMETERS_MAX: usize = 30_000;
-/// Rows that one statement inserts.
-const ROWS_MAX: usize = 32;
+/// Rows that one statement inserts: enough that the hand-over to the database's thread does not count.
+const ROWS_MAX: usize = 128;
 
 /// One parameter of a statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,45 +109,56 @@ impl Tx {
         Ok(on_tx!(self, |conn| bound!(sql, values).execute(conn).await.map(|done| done.rows_affected()))?)
     }
 
-    /// Inserts rows, many with one statement; what `tail` returns.
+    /// Inserts rows, many with one statement; how many were new.
     ///
     /// Each row holds a value per column that `head` names. The number of rows in a statement is a power of two, so that few
     /// texts occur and each stays prepared: parsing a text with thousands of parameters costs more than running it.
-    pub(crate) async fn insert_many(
-        &mut self,
-        head: &str,
-        rows: Vec<Vec<Value>>,
-        tail: &str,
-    ) -> Result<Vec<Row>, DbError> {
+    pub(crate) async fn insert_many(&mut self, head: &str, rows: Vec<Vec<Value>>, tail: &str) -> Result<u64, DbError> {
         let columns = rows.first().map_or(1, Vec::len);
         let most = (PARAMETERS_MAX / columns).clamp(1, ROWS_MAX);
-        let mut returned = Vec::new();
+        let mut inserted = 0;
         let mut rows = rows.into_iter();
         while rows.len() > 0 {
             let count = 1 << rows.len().min(most).ilog2();
-            let mut sql = format!("{head} VALUES ");
+            let sql = self.insertion(head, count, columns, tail);
             let mut values = Vec::with_capacity(count * columns);
-            for row in rows.by_ref().take(count) {
-                let comma = if values.is_empty() { "" } else { ", " };
-                let _ = write!(sql, "{comma}({})", self.placeholders(values.len() + 1, columns));
-                values.extend(row);
-            }
-            let _ = write!(sql, " {tail}");
-            returned.extend(self.rows(AssertSqlSafe(sql), values).await?);
+            values.extend(rows.by_ref().take(count).flatten());
+            inserted += self.run(AssertSqlSafe(sql), values).await?;
         }
-        Ok(returned)
+        Ok(inserted)
+    }
+
+    fn insertion(&self, head: &str, rows: usize, columns: usize, tail: &str) -> String {
+        let mut sql = String::with_capacity(head.len() + tail.len() + rows * (4 + columns * 8));
+        sql.push_str(head);
+        for row in 0..rows {
+            sql.push_str(if row == 0 { " VALUES (" } else { ", (" });
+            self.list(&mut sql, row * columns + 1, columns);
+            sql.push(')');
+        }
+        sql.push(' ');
+        sql.push_str(tail);
+        sql
     }
 
     /// `count` parameters from number `from` on, for a statement that has no others before `from` in its text.
-    ///
-    /// SQLite finds a parameter by its number in time linear in their count, one without a number at once.
     pub(crate) fn placeholders(&self, from: usize, count: usize) -> String {
-        let numbers = from..from + count;
-        let texts: Vec<_> = match self {
-            Self::Sqlite(..) => numbers.map(|_| "?".to_owned()).collect(),
-            Self::Postgres(..) => numbers.map(|number| format!("${number}")).collect(),
-        };
-        texts.join(", ")
+        let mut list = String::with_capacity(count * 8);
+        self.list(&mut list, from, count);
+        list
+    }
+
+    /// SQLite finds a parameter by its number in time linear in their count, one without a number at once.
+    fn list(&self, sql: &mut String, from: usize, count: usize) {
+        for number in from..from + count {
+            if number > from {
+                sql.push_str(", ");
+            }
+            match self {
+                Self::Sqlite(..) => sql.push('?'),
+                Self::Postgres(..) => drop(write!(sql, "${number}")),
+            }
+        }
     }
 
     /// The rows of a statement whose text varies with its number of parameters: it is not kept prepared.

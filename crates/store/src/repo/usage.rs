@@ -217,15 +217,14 @@ fn read(row: &Row) -> Result<UsageRow, DbError> {
     })
 }
 
-/// Adds rows; the requests that had none. The others' rows stay as they are.
-pub(crate) async fn insert_new(tx: &mut Tx, rows: &[&UsageRow]) -> Result<HashSet<RequestId>, DbError> {
+/// Adds rows; false if some request had a row already, which then stays as it is.
+pub(crate) async fn insert(tx: &mut Tx, rows: &[&UsageRow]) -> Result<bool, DbError> {
     let mut texts = Texts::default();
     let values = rows.iter().map(|row| values(row, &mut texts)).collect::<Result<Vec<_>, _>>()?;
     texts.store(tx).await?;
     let head = format!("INSERT INTO usage ({})", COLUMNS.join(", "));
-    let tail = "ON CONFLICT (request_id) DO NOTHING RETURNING request_id";
-    let fresh = tx.insert_many(&head, values, tail).await?;
-    fresh.iter().map(|row| row.id("request_id")).collect()
+    let inserted = tx.insert_many(&head, values, "ON CONFLICT (request_id) DO NOTHING").await?;
+    Ok(inserted == rows.len() as u64)
 }
 
 /// Takes a row out.

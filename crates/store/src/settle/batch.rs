@@ -11,7 +11,7 @@ use domain::{
     records::{Record, Settled},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io::Read as _,
     ops::Bound,
 };
@@ -122,19 +122,30 @@ fn read_segment(
     Ok(true)
 }
 
-/// Puts a batch into the tables.
+/// The requests of a batch that have rows already: an earlier settlement, which this one replaces.
+pub(super) async fn settled_before(tx: &mut Tx, batch: &Batch) -> Result<HashSet<RequestId>, DbError> {
+    let requests: Vec<_> = batch.settled.iter().map(|settled| settled.usage.request_id).collect();
+    usage::known(tx, &requests).await
+}
+
+/// Puts a batch into the tables; what `replaced` names is taken out first.
+///
+/// False if other requests have rows, too: the transaction is then to be undone. Asking for them in every batch would cost
+/// more than doing a batch again in the rare case.
 pub(super) async fn write(
     tx: &mut Tx,
     node: NodeId,
     batch: &Batch,
     refusals: &[(Uuid, RefusalCount)],
-) -> Result<(), DbError> {
-    let rows: Vec<_> = batch.settled.iter().map(|settled| &settled.usage).collect();
-    let fresh = usage::insert_new(tx, &rows).await?;
+    replaced: &HashSet<RequestId>,
+) -> Result<bool, DbError> {
     let mut tally = Tally::default();
-    for settled in batch.settled.iter().filter(|settled| !fresh.contains(&settled.usage.request_id)) {
+    for settled in batch.settled.iter().filter(|settled| replaced.contains(&settled.usage.request_id)) {
         take_out(tx, settled, &mut tally).await?;
-        usage::insert_new(tx, &[&settled.usage]).await?;
+    }
+    let rows: Vec<_> = batch.settled.iter().map(|settled| &settled.usage).collect();
+    if !usage::insert(tx, &rows).await? {
+        return Ok(false);
     }
     let all: Vec<&Settled> = batch.settled.iter().collect();
     candidates::insert(tx, &all).await?;
@@ -149,7 +160,7 @@ pub(super) async fn write(
     for mark in batch.marks.values() {
         write_mark(tx, node, *mark).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Takes the rows of an earlier settlement out, and its figures out of the sums.

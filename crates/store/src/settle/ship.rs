@@ -7,13 +7,13 @@ use super::{
 };
 use crate::{
     Store, SystemClock,
-    db::{Db, within},
+    db::{Db, DbError, within},
     journal::{Journal, Position, RefusalCount, SegmentId},
     mint,
 };
 use domain::ids::{NodeId, RequestId};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -195,8 +195,16 @@ impl Shipper {
     /// From here on the outcome is unknown until the commit has answered, also if this future is dropped.
     async fn ship(&mut self, batch: &Batch) -> Result<(), ShipError> {
         let refused = self.refusals.len().min(BATCH_MAX);
+        let refusals = &self.refusals[..refused];
         let mut tx = self.db.begin().await?;
-        batch::write(&mut tx, self.node, batch, &self.refusals[..refused]).await?;
+        if !batch::write(&mut tx, self.node, batch, refusals, &HashSet::new()).await? {
+            tx.undo().await?;
+            tx = self.db.begin().await?;
+            let replaced = batch::settled_before(&mut tx, batch).await?;
+            if !batch::write(&mut tx, self.node, batch, refusals, &replaced).await? {
+                return Err(DbError::Unstorable("a request was settled by somebody else meanwhile".to_owned()).into());
+            }
+        }
         self.at = None;
         self.doubtful = batch.marks.values().last().map(|mark| (*mark, batch.count));
         tx.commit().await?;

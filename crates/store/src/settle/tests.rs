@@ -307,7 +307,6 @@ async fn a_batch_is_written_in_few_statements_however_many_rows_it_has() {
     assert_eq!(tx.rows("SELECT id FROM usage_texts", vec![]).await.unwrap().len(), 3, "shared texts once");
     let rows = vec![vec![Value::from(5_i64), Value::from("x")]; 2];
     let mut tx = world.store.db().begin().await.unwrap();
-    let returned =
-        tx.insert_many("INSERT INTO usage_texts (id, value)", rows, "ON CONFLICT (id) DO NOTHING RETURNING id");
-    assert_eq!(returned.await.unwrap().len(), 1);
+    let inserted = tx.insert_many("INSERT INTO usage_texts (id, value)", rows, "ON CONFLICT (id) DO NOTHING");
+    assert_eq!(inserted.await.unwrap(), 1);
 }

@@ -84,3 +84,39 @@ fn a_given_master_key_is_base64_of_32_bytes() {
         assert!(bad.is_empty() || !error.to_string().contains(bad), "the text is not repeated");
     }
 }
+
+#[test]
+fn a_credential_that_was_opened_is_kept_only_as_long_as_its_sealed_form_stays() {
+    let vault = vault(1);
+    let mut key = ProviderKey {
+        id: row(1).into(),
+        endpoint_id: row(2).into(),
+        name: String::new(),
+        api_key: vault.seal(Column::ProviderKey, row(1), &secret()).unwrap(),
+        rate_multiplier: domain::money::Factor::ONE,
+        internal_priority: 0,
+        global_priority: None,
+        max_concurrent: None,
+        rate_limit: None,
+        daily_limit: None,
+        monthly_limit: None,
+        allowed_models: None,
+        capabilities: domain::catalog::Capabilities::default(),
+        cache_ttl_minutes: 0,
+        max_probe_interval_minutes: 0,
+        is_active: true,
+        expires_at: None,
+    };
+    let opened = |key: &ProviderKey| vault.open(key).map(|clear| clear.expose().to_owned());
+    let first = key.api_key.clone();
+    assert_eq!(opened(&key), Ok("sk-upstream".to_owned()));
+    assert_eq!(opened(&key), Ok("sk-upstream".to_owned()), "known by now");
+
+    key.api_key = vault.seal(Column::ProviderKey, row(1), &Secret::new("sk-new".to_owned())).unwrap();
+    assert_eq!(opened(&key), Ok("sk-new".to_owned()), "sealed anew");
+    key.api_key = first;
+    key.api_key.0[40] ^= 1;
+    assert_eq!(opened(&key), Err(CannotOpen), "changed");
+    key.id = row(3).into();
+    assert_eq!(opened(&key), Err(CannotOpen), "moved");
+}
