@@ -1,6 +1,6 @@
 //! What a request's records cost: writing them to the journal, and shipping them to the embedded database.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use domain::{
     format::{ApiFormat, RequestType, Status, UsageSource},
     ids::{ClientKeyId, EndpointId, GlobalModelId, ProviderId, ProviderKeyId, UserId},
@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use store::{Store, StoreConfig, SyncMode, SystemClock, journal::Journal, lease::Lease, mint, settle::Shipper};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Run;
 use crate::{
@@ -88,11 +88,13 @@ async fn once(folder: &Path, requests: usize) -> Result<Once> {
     let (before, began) = (clock_gettime(ClockId::ProcessCPUTime), Instant::now());
     let shipper = Shipper::new(&store, journal.clone());
     let (shipping, cancel) = (shipper.shipping(), CancellationToken::new());
-    let task = tokio::spawn(shipper.run(cancel.clone()));
+    let tasks = TaskTracker::new();
+    tasks.spawn(shipper.run(cancel.clone()));
     shipping.caught_up().await;
     let (ship, took) = (since(before, ClockId::ProcessCPUTime), began.elapsed());
     cancel.cancel();
-    task.await.context("shipping ended by a defect")?;
+    tasks.close();
+    tasks.wait().await;
     let each = |time: Duration| time.as_secs_f64() * 1e6 / to_f64(requests);
     Ok(Once { write_us: each(write), ship_us: each(ship), per_second: to_f64(requests) / took.as_secs_f64() })
 }
