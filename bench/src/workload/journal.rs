@@ -3,7 +3,7 @@
 use anyhow::Result;
 use domain::{
     format::{ApiFormat, RequestType, Status, UsageSource},
-    ids::{ClientKeyId, EndpointId, GlobalModelId, ProviderId, ProviderKeyId, UserId},
+    ids::{ClientKeyId, EndpointId, GlobalModelId, PriceVersionId, ProviderId, ProviderKeyId, UserId},
     money::{Factor, NanoUsd, PerMillion},
     ports::Recorder,
     price::{TokenCounts, UnitPrices, list_cost},
@@ -119,6 +119,7 @@ struct World {
     user: UserId,
     client_key: ClientKeyId,
     model: GlobalModelId,
+    version: PriceVersionId,
     provider: ProviderId,
     endpoint: EndpointId,
     keys: [ProviderKeyId; 4],
@@ -130,6 +131,7 @@ impl Default for World {
             user: mint(),
             client_key: mint(),
             model: mint(),
+            version: mint(),
             provider: mint(),
             endpoint: mint(),
             keys: std::array::from_fn(|_| mint()),
@@ -152,7 +154,7 @@ impl World {
             api_format: ApiFormat::OpenAi,
             request_type: RequestType::Chat,
             is_stream: false,
-            price_version_id: Some(mint()),
+            price_version_id: Some(self.version),
         };
         let price = |nanos| PerMillion::new(nanos).unwrap_or_default();
         let prices = UnitPrices {

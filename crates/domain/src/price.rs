@@ -43,7 +43,7 @@ impl TokenCounts {
 }
 
 /// The unit prices that one request is billed at, nano-dollars per million tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UnitPrices {
     /// Uncached prompt.
     pub input: PerMillion,

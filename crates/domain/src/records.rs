@@ -205,7 +205,7 @@ pub struct CandidateRow {
 }
 
 /// How one attempt ended, as stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AttemptOutcome {
     /// Its answer went to the client.
     Success,
@@ -227,7 +227,7 @@ impl AttemptOutcome {
 }
 
 /// The candidates that were not tried, in compact form.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Trace {
     /// At most [`TRACE_MAX`].
     pub entries: Vec<TraceEntry>,
@@ -236,7 +236,7 @@ pub struct Trace {
 }
 
 /// One candidate that was skipped or not reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TraceEntry {
     /// The provider key.
     pub key_id: ProviderKeyId,

@@ -29,10 +29,12 @@ macro_rules! on_tx {
 }
 
 mod error;
+mod insert;
 mod rows;
 mod url;
 
 pub use error::DbError;
+pub(crate) use insert::{Insert, Target};
 pub(crate) use rows::{Row, Value};
 pub use url::{BadUrl, DatabaseUrl};
 
@@ -47,6 +49,8 @@ use std::{str::FromStr, time::Duration};
 /// Connections of one process; a gateway on SQLite has one writer at a time anyway.
 const SQLITE_CONNECTIONS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 8;
+/// Bytes of a page of the embedded database.
+const SQLITE_PAGE: u32 = 16 << 10;
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection before the database counts as away.
@@ -78,6 +82,8 @@ impl Db {
                 let options = SqliteConnectOptions::new()
                     .filename(path)
                     .create_if_missing(true)
+                    // Takes effect in a new database. Rows come in batches of many kilobytes: fewer, larger pages cost less.
+                    .page_size(SQLITE_PAGE)
                     .journal_mode(SqliteJournalMode::Wal)
                     // A commit is on the disk: what it moved is deleted from the journal after it.
                     .synchronous(SqliteSynchronous::Full)

@@ -6,20 +6,15 @@ use domain::{
     secret::Sealed,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{AssertSqlSafe, Decode, Postgres, Row as _, SqlSafeStr, Sqlite, Type, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::{Decode, Postgres, Row as _, SqlSafeStr, Sqlite, Type, postgres::PgRow, sqlite::SqliteRow};
 use std::{
     fmt::{Display, Write as _},
     str::FromStr,
 };
 use uuid::Uuid;
 
-/// Below what both engines take in one statement (32,766 and 65,535).
-const PARAMETERS_MAX: usize = 30_000;
-/// Rows that one statement inserts: enough that the hand-over to the database's thread does not count.
-const ROWS_MAX: usize = 128;
-
 /// One parameter of a statement.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Value {
     Uuid(Option<Uuid>),
     Int(Option<i64>),
@@ -109,38 +104,6 @@ impl Tx {
         Ok(on_tx!(self, |conn| bound!(sql, values).execute(conn).await.map(|done| done.rows_affected()))?)
     }
 
-    /// Inserts rows, many with one statement; how many were new.
-    ///
-    /// Each row holds a value per column that `head` names. The number of rows in a statement is a power of two, so that few
-    /// texts occur and each stays prepared: parsing a text with thousands of parameters costs more than running it.
-    pub(crate) async fn insert_many(&mut self, head: &str, rows: Vec<Vec<Value>>, tail: &str) -> Result<u64, DbError> {
-        let columns = rows.first().map_or(1, Vec::len);
-        let most = (PARAMETERS_MAX / columns).clamp(1, ROWS_MAX);
-        let mut inserted = 0;
-        let mut rows = rows.into_iter();
-        while rows.len() > 0 {
-            let count = 1 << rows.len().min(most).ilog2();
-            let sql = self.insertion(head, count, columns, tail);
-            let mut values = Vec::with_capacity(count * columns);
-            values.extend(rows.by_ref().take(count).flatten());
-            inserted += self.run(AssertSqlSafe(sql), values).await?;
-        }
-        Ok(inserted)
-    }
-
-    fn insertion(&self, head: &str, rows: usize, columns: usize, tail: &str) -> String {
-        let mut sql = String::with_capacity(head.len() + tail.len() + rows * (4 + columns * 8));
-        sql.push_str(head);
-        for row in 0..rows {
-            sql.push_str(if row == 0 { " VALUES (" } else { ", (" });
-            self.list(&mut sql, row * columns + 1, columns);
-            sql.push(')');
-        }
-        sql.push(' ');
-        sql.push_str(tail);
-        sql
-    }
-
     /// `count` parameters from number `from` on, for a statement that has no others before `from` in its text.
     pub(crate) fn placeholders(&self, from: usize, count: usize) -> String {
         let mut list = String::with_capacity(count * 8);
@@ -149,7 +112,7 @@ impl Tx {
     }
 
     /// SQLite finds a parameter by its number in time linear in their count, one without a number at once.
-    fn list(&self, sql: &mut String, from: usize, count: usize) {
+    pub(super) fn list(&self, sql: &mut String, from: usize, count: usize) {
         for number in from..from + count {
             if number > from {
                 sql.push_str(", ");

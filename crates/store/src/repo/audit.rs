@@ -74,7 +74,8 @@ pub async fn append(tx: &mut Tx, node: NodeId, events: &[Event]) -> Result<(), D
         Some(row) => (row.int("seq")?, hash(&row, "hash")?),
         None => (0, GENESIS),
     };
-    let mut rows = Vec::with_capacity(events.len());
+    let mut rows = Vec::new();
+    let mut columns = 1;
     for event in events {
         if tx.row(KNOWN, vec![event.id.into()]).await?.is_some() {
             continue;
@@ -83,10 +84,11 @@ pub async fn append(tx: &mut Tx, node: NodeId, events: &[Event]) -> Result<(), D
         let mut values = values(event, tx.now_us(), node, seq)?;
         let hash = link(&prev, &values);
         values.extend([prev.as_slice().into(), hash.as_slice().into()]);
-        rows.push(values);
+        columns = values.len();
+        rows.extend(values);
         prev = hash;
     }
-    tx.insert_many(&format!("INSERT INTO audit_logs ({COLUMNS}, prev_hash, hash)"), rows, "").await?;
+    tx.insert_many(&format!("INSERT INTO audit_logs ({COLUMNS}, prev_hash, hash)"), columns, rows, "").await?;
     Ok(())
 }
 

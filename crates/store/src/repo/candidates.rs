@@ -1,9 +1,10 @@
 //! A request's candidates: a row for each that was tried, and one compact list of the others.
 
-use crate::db::{DbError, Row, Tx, Value};
+use crate::db::{DbError, Insert, Row, Target, Tx, Value};
 use domain::{
-    ids::RequestId,
-    records::{AttemptOutcome, CandidateRow, Settled, Trace, TraceEntry},
+    ids::{ClientKeyId, EndpointId, ProviderId, ProviderKeyId, RequestId, UserId},
+    money::NanoUsd,
+    records::{AttemptOutcome, CandidateRow, Settled, Trace, TraceEntry, UsageRow},
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,35 +20,138 @@ struct Extra {
     upstream_model: String,
 }
 
-fn values(settled: &Settled, row: &CandidateRow) -> Result<Vec<Value>, DbError> {
-    let usage = &settled.usage;
-    Ok(vec![
-        usage.request_id.uuid().into(),
-        row.candidate_index.into(),
-        row.retry_index.into(),
-        usage.user_id.map(domain::ids::UserId::uuid).into(),
-        usage.api_key_id.uuid().into(),
-        row.provider_id.uuid().into(),
-        row.endpoint_id.uuid().into(),
-        row.key_id.uuid().into(),
-        row.outcome.as_str().into(),
-        Value::opt_outside(row.skip_reason.as_ref()),
-        row.is_cached.into(),
-        row.status_code.into(),
-        Value::opt_outside(row.error_type.as_ref()),
-        Value::opt_outside(row.error_message.as_ref()),
-        row.latency_ms.into(),
-        row.queue_ms.into(),
-        row.connect_ms.into(),
-        row.first_byte_ms.into(),
-        row.stream_ms.into(),
-        row.concurrent_requests.into(),
-        row.actual_cost_usd.into(),
-        // JSON text escapes what a database would refuse.
-        Value::json(&Extra { upstream_model: row.upstream_model.clone() })?,
-        row.started_at.into(),
-        row.finished_at.into(),
-    ])
+/// Where tried candidates go.
+const TRIED: Target = Target {
+    table: "request_candidates",
+    shared: &[
+        "candidate_index",
+        "retry_index",
+        "user_id",
+        "api_key_id",
+        "provider_id",
+        "endpoint_id",
+        "key_id",
+        "status",
+        "skip_reason",
+        "is_cached",
+        "status_code",
+        "error_type",
+        "error_message",
+        "queue_ms",
+        "connect_ms",
+        "actual_cost_usd",
+        "extra_data",
+    ],
+    own: &[
+        "request_id",
+        "latency_ms",
+        "first_byte_ms",
+        "stream_ms",
+        "concurrent_requests",
+        "started_at",
+        "finished_at",
+    ],
+    conflict: "ON CONFLICT (request_id, candidate_index, retry_index) DO NOTHING",
+};
+
+/// Where lists of the others go.
+const TRACES: Target = Target {
+    table: "request_traces",
+    shared: &["entries", "more"],
+    own: &["request_id"],
+    conflict: "ON CONFLICT (request_id) DO NOTHING",
+};
+
+/// A candidate and the request that tried it.
+struct Tried<'r>(&'r UsageRow, &'r CandidateRow);
+
+/// What attempts of one caller at one provider key have in common.
+type Alike<'r> = (
+    (Option<UserId>, ClientKeyId, ProviderId, EndpointId, ProviderKeyId, &'r str),
+    (u32, u32, AttemptOutcome, bool, Option<u16>, u32, Option<u32>, NanoUsd),
+    [Option<&'r str>; 3],
+);
+
+impl Insert for Tried<'_> {
+    type Alike<'r>
+        = Alike<'r>
+    where
+        Self: 'r;
+
+    fn alike(&self) -> Alike<'_> {
+        let Self(usage, row) = self;
+        (
+            (usage.user_id, usage.api_key_id, row.provider_id, row.endpoint_id, row.key_id, &row.upstream_model),
+            (
+                row.candidate_index,
+                row.retry_index,
+                row.outcome,
+                row.is_cached,
+                row.status_code,
+                row.queue_ms,
+                row.connect_ms,
+                row.actual_cost_usd,
+            ),
+            [&row.skip_reason, &row.error_type, &row.error_message].map(|text| text.as_deref()),
+        )
+    }
+
+    fn shared(&self, values: &mut Vec<Value>) -> Result<(), DbError> {
+        let Self(usage, row) = self;
+        values.extend([
+            row.candidate_index.into(),
+            row.retry_index.into(),
+            usage.user_id.map(UserId::uuid).into(),
+            usage.api_key_id.uuid().into(),
+            row.provider_id.uuid().into(),
+            row.endpoint_id.uuid().into(),
+            row.key_id.uuid().into(),
+            row.outcome.as_str().into(),
+            Value::opt_outside(row.skip_reason.as_ref()),
+            row.is_cached.into(),
+            row.status_code.into(),
+            Value::opt_outside(row.error_type.as_ref()),
+            Value::opt_outside(row.error_message.as_ref()),
+            row.queue_ms.into(),
+            row.connect_ms.into(),
+            row.actual_cost_usd.into(),
+            Value::json(&Extra { upstream_model: row.upstream_model.clone() })?,
+        ]);
+        Ok(())
+    }
+
+    fn own(&self, values: &mut Vec<Value>) {
+        let Self(usage, row) = self;
+        values.extend([
+            usage.request_id.uuid().into(),
+            row.latency_ms.into(),
+            row.first_byte_ms.into(),
+            row.stream_ms.into(),
+            row.concurrent_requests.into(),
+            row.started_at.into(),
+            row.finished_at.into(),
+        ]);
+    }
+}
+
+impl Insert for &Settled {
+    type Alike<'r>
+        = &'r Trace
+    where
+        Self: 'r;
+
+    fn alike(&self) -> &Trace {
+        &self.trace
+    }
+
+    fn shared(&self, values: &mut Vec<Value>) -> Result<(), DbError> {
+        values.extend([pack(&self.trace.entries)?, self.trace.more.into()]);
+        Ok(())
+    }
+
+    fn own(&self, values: &mut Vec<Value>) {
+        values.push(self.usage.request_id.uuid().into());
+    }
 }
 
 fn read(row: &Row) -> Result<CandidateRow, DbError> {
@@ -87,20 +191,12 @@ fn read(row: &Row) -> Result<CandidateRow, DbError> {
 
 /// Adds the candidates and traces of requests; rows that are there already stay as they are.
 pub(crate) async fn insert(tx: &mut Tx, requests: &[&Settled]) -> Result<(), DbError> {
-    let (mut rows, mut traces) = (Vec::new(), Vec::new());
-    for settled in requests {
-        for row in &settled.candidates {
-            rows.push(values(settled, row)?);
-        }
-        if settled.trace != Trace::default() {
-            let entries = pack(&settled.trace.entries)?;
-            traces.push(vec![settled.usage.request_id.uuid().into(), entries, settled.trace.more.into()]);
-        }
-    }
-    let tail = "ON CONFLICT (request_id, candidate_index, retry_index) DO NOTHING";
-    tx.insert_many(&format!("INSERT INTO request_candidates ({COLUMNS})"), rows, tail).await?;
-    let tail = "ON CONFLICT (request_id) DO NOTHING";
-    tx.insert_many("INSERT INTO request_traces (request_id, entries, more)", traces, tail).await?;
+    let tried: Vec<_> =
+        requests.iter().flat_map(|settled| settled.candidates.iter().map(|row| Tried(&settled.usage, row))).collect();
+    let mut statements = tx.insertions(&TRIED, &tried)?;
+    let traced: Vec<_> = requests.iter().filter(|settled| settled.trace != Trace::default()).copied().collect();
+    statements.extend(tx.insertions(&TRACES, &traced)?);
+    tx.run_all(statements).await?;
     Ok(())
 }
 

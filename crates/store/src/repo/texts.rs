@@ -22,8 +22,8 @@ impl Texts {
 
     /// Stores those that are not there yet.
     pub(super) async fn store(self, tx: &mut Tx) -> Result<(), DbError> {
-        let rows = self.0.into_iter().map(|(id, value)| vec![id.into(), value]).collect();
-        tx.insert_many("INSERT INTO usage_texts (id, value)", rows, "ON CONFLICT (id) DO NOTHING").await?;
+        let rows = self.0.into_iter().flat_map(|(id, value)| [id.into(), value]).collect();
+        tx.insert_many("INSERT INTO usage_texts (id, value)", 2, rows, "ON CONFLICT (id) DO NOTHING").await?;
         Ok(())
     }
 }

@@ -1,149 +1,235 @@
 //! What is stored of requests: one row for each that was admitted. Shipping writes them.
 
 use super::texts::Texts;
-use crate::db::{DbError, Row, Tx, Value};
+use crate::db::{DbError, Insert, Row, Target, Tx, Value};
 use domain::{
+    format::{ApiFormat, RequestType, Status, UsageSource},
     ids::{ClientKeyId, EndpointId, GlobalModelId, PriceVersionId, ProviderId, ProviderKeyId, RequestId, UserId},
-    money::{NanoUsd, PerMillion},
+    money::{Factor, NanoUsd, PerMillion},
     price::{Cost, TokenCounts, UnitPrices},
     records::{RequestMetadata, UsageRow},
 };
 use sqlx::AssertSqlSafe;
 use std::collections::HashSet;
 
-const COLUMNS: &[&str] = &[
-    "request_id",
-    "client_request_id",
-    "user_id",
-    "api_key_id",
-    "provider",
-    "model",
-    "global_model_id",
-    "target_model",
-    "provider_id",
-    "provider_endpoint_id",
-    "provider_api_key_id",
-    "input_tokens",
-    "output_tokens",
-    "cache_creation_input_tokens",
-    "cache_read_input_tokens",
-    "total_tokens",
-    "cache_creation_5m_tokens",
-    "cache_creation_1h_tokens",
-    "reasoning_tokens",
-    "input_cost_usd",
-    "output_cost_usd",
-    "cache_creation_cost_usd",
-    "cache_read_cost_usd",
-    "request_cost_usd",
-    "total_cost_usd",
-    "actual_input_cost_usd",
-    "actual_output_cost_usd",
-    "actual_cache_creation_cost_usd",
-    "actual_cache_read_cost_usd",
-    "actual_request_cost_usd",
-    "actual_total_cost_usd",
-    "cache_cost_usd",
-    "rate_multiplier",
-    "input_price_per_1m",
-    "output_price_per_1m",
-    "cache_read_price_per_1m",
-    "price_per_request",
-    "cache_creation_price_per_1m",
-    "cache_creation_1h_price_per_1m",
-    "tier_index",
-    "price_version_id",
-    "delivered",
-    "usage_source",
-    "request_type",
-    "api_format",
-    "endpoint_api_format",
-    "is_stream",
-    "is_converted",
-    "status_code",
-    "upstream_status_code",
-    "error_type",
-    "error_message",
-    "response_time_ms",
-    "first_byte_time_ms",
-    "status",
-    "client_ip",
-    "user_agent",
-    "request_metadata",
-    "created_at",
-    "finished_at",
-];
+/// Where rows go. The columns that are only written here, and those that are read, are in no particular order.
+const TARGET: Target = Target {
+    table: "usage",
+    shared: &[
+        "client_request_id",
+        "user_id",
+        "api_key_id",
+        "provider",
+        "model",
+        "global_model_id",
+        "target_model",
+        "provider_id",
+        "provider_endpoint_id",
+        "provider_api_key_id",
+        "cache_creation_input_tokens",
+        "cache_creation_5m_tokens",
+        "cache_creation_1h_tokens",
+        "reasoning_tokens",
+        "cache_creation_cost_usd",
+        "request_cost_usd",
+        "actual_cache_creation_cost_usd",
+        "actual_request_cost_usd",
+        "rate_multiplier",
+        "input_price_per_1m",
+        "output_price_per_1m",
+        "cache_read_price_per_1m",
+        "price_per_request",
+        "cache_creation_price_per_1m",
+        "cache_creation_1h_price_per_1m",
+        "tier_index",
+        "price_version_id",
+        "delivered",
+        "usage_source",
+        "request_type",
+        "api_format",
+        "endpoint_api_format",
+        "is_stream",
+        "is_converted",
+        "status_code",
+        "upstream_status_code",
+        "error_type",
+        "error_message",
+        "status",
+        "client_ip",
+        "user_agent",
+        "request_metadata",
+    ],
+    own: &[
+        "request_id",
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "total_tokens",
+        "input_cost_usd",
+        "output_cost_usd",
+        "cache_read_cost_usd",
+        "total_cost_usd",
+        "actual_input_cost_usd",
+        "actual_output_cost_usd",
+        "actual_cache_read_cost_usd",
+        "actual_total_cost_usd",
+        "cache_cost_usd",
+        "response_time_ms",
+        "first_byte_time_ms",
+        "created_at",
+        "finished_at",
+    ],
+    conflict: "ON CONFLICT (request_id) DO NOTHING",
+};
 
-/// In the order of [`COLUMNS`]; texts that rows share go to `texts`.
-fn values(row: &UsageRow, texts: &mut Texts) -> Result<Vec<Value>, DbError> {
-    let metadata = if row.metadata.is_empty() {
-        None
-    } else {
-        Some(serde_json::to_string(&row.metadata).map_err(|error| DbError::Unstorable(error.to_string()))?)
-    };
-    let (tokens, prices) = (&row.tokens, &row.prices);
-    Ok(vec![
-        row.request_id.uuid().into(),
-        Value::opt_outside(row.client_request_id.as_ref()),
-        row.user_id.map(UserId::uuid).into(),
-        row.api_key_id.uuid().into(),
-        Value::outside(&row.provider),
-        Value::outside(&row.model),
-        row.global_model_id.uuid().into(),
-        Value::opt_outside(row.target_model.as_ref()),
-        row.provider_id.map(ProviderId::uuid).into(),
-        row.provider_endpoint_id.map(EndpointId::uuid).into(),
-        row.provider_api_key_id.map(ProviderKeyId::uuid).into(),
-        Value::count(tokens.input),
-        Value::count(tokens.output),
-        Value::count(tokens.cache_creation()),
-        Value::count(tokens.cache_read),
-        Value::count(tokens.total()),
-        Value::count(tokens.cache_write_5m),
-        Value::count(tokens.cache_write_1h),
-        Value::count(tokens.reasoning),
-        row.cost.input.into(),
-        row.cost.output.into(),
-        row.cost.cache_creation.into(),
-        row.cost.cache_read.into(),
-        row.cost.request.into(),
-        row.cost.total.into(),
-        row.actual.input.into(),
-        row.actual.output.into(),
-        row.actual.cache_creation.into(),
-        row.actual.cache_read.into(),
-        row.actual.request.into(),
-        row.actual.total.into(),
-        (row.cost.cache_creation + row.cost.cache_read).into(),
-        row.rate_multiplier.into(),
-        Value::count(prices.input.nanos()),
-        Value::count(prices.output.nanos()),
-        Value::count(prices.cache_read.nanos()),
-        prices.per_request.into(),
-        Value::count(prices.cache_write_5m.nanos()),
-        Value::count(prices.cache_write_1h.nanos()),
-        prices.tier_index.into(),
-        row.price_version_id.map(PriceVersionId::uuid).into(),
-        row.delivered.into(),
-        row.usage_source.as_str().into(),
-        row.request_type.as_str().into(),
-        row.api_format.as_str().into(),
-        row.endpoint_api_format.map(domain::format::ApiFormat::as_str).into(),
-        row.is_stream.into(),
-        row.is_converted.into(),
-        row.status_code.into(),
-        row.upstream_status_code.into(),
-        Value::opt_outside(row.error_type.as_ref()),
-        Value::opt_outside(row.error_message.as_ref()),
-        row.response_time_ms.into(),
-        row.first_byte_time_ms.into(),
-        row.status.as_str().into(),
-        texts.add(row.client_ip.map(|ip| ip.to_string()).as_deref()),
-        texts.add(row.user_agent.as_deref()),
-        texts.add(metadata.as_deref()),
-        row.created_at.into(),
-        row.finished_at.into(),
-    ])
+/// A row on its way in, and its texts that many rows share.
+struct Incoming<'r> {
+    row: &'r UsageRow,
+    client_ip: Value,
+    user_agent: Value,
+    metadata: Value,
+}
+
+impl<'r> Incoming<'r> {
+    /// Most rows have the texts of the one `before`.
+    fn new(row: &'r UsageRow, before: Option<&Self>, texts: &mut Texts) -> Result<Self, DbError> {
+        let client_ip = match before {
+            Some(before) if before.row.client_ip == row.client_ip => before.client_ip.clone(),
+            _ => texts.add(row.client_ip.map(|ip| ip.to_string()).as_deref()),
+        };
+        let user_agent = match before {
+            Some(before) if before.row.user_agent == row.user_agent => before.user_agent.clone(),
+            _ => texts.add(row.user_agent.as_deref()),
+        };
+        let metadata = match before {
+            Some(before) if before.row.metadata == row.metadata => before.metadata.clone(),
+            _ if row.metadata.is_empty() => Value::Int(None),
+            _ => {
+                let text = serde_json::to_string(&row.metadata);
+                texts.add(Some(&text.map_err(|error| DbError::Unstorable(error.to_string()))?))
+            }
+        };
+        Ok(Self { row, client_ip, user_agent, metadata })
+    }
+}
+
+/// What rows of one caller, model and provider key have in common.
+type Alike<'r> = (Who<'r>, What<'r>, Ended<'r>, [u64; 3], [i64; 4]);
+type Who<'r> = (Option<UserId>, ClientKeyId, Option<&'r str>, [&'r Value; 3]);
+type What<'r> = (
+    (&'r str, &'r str, GlobalModelId, Option<&'r str>),
+    (Option<ProviderId>, Option<EndpointId>, Option<ProviderKeyId>),
+    (Factor, UnitPrices, Option<PriceVersionId>),
+    (RequestType, ApiFormat, Option<ApiFormat>, bool, bool),
+);
+type Ended<'r> = (bool, UsageSource, u16, Option<u16>, Option<&'r str>, Option<&'r str>, Status);
+
+impl Insert for Incoming<'_> {
+    type Alike<'r>
+        = Alike<'r>
+    where
+        Self: 'r;
+
+    fn alike(&self) -> Alike<'_> {
+        let row = self.row;
+        let texts = [&self.client_ip, &self.user_agent, &self.metadata];
+        (
+            (row.user_id, row.api_key_id, row.client_request_id.as_deref(), texts),
+            (
+                (&row.provider, &row.model, row.global_model_id, row.target_model.as_deref()),
+                (row.provider_id, row.provider_endpoint_id, row.provider_api_key_id),
+                (row.rate_multiplier, row.prices, row.price_version_id),
+                (row.request_type, row.api_format, row.endpoint_api_format, row.is_stream, row.is_converted),
+            ),
+            (
+                row.delivered,
+                row.usage_source,
+                row.status_code,
+                row.upstream_status_code,
+                row.error_type.as_deref(),
+                row.error_message.as_deref(),
+                row.status,
+            ),
+            [row.tokens.cache_write_5m, row.tokens.cache_write_1h, row.tokens.reasoning],
+            [row.cost.cache_creation, row.cost.request, row.actual.cache_creation, row.actual.request]
+                .map(|cost| cost.0),
+        )
+    }
+
+    fn shared(&self, values: &mut Vec<Value>) -> Result<(), DbError> {
+        let row = self.row;
+        let (tokens, prices) = (&row.tokens, &row.prices);
+        values.extend([
+            Value::opt_outside(row.client_request_id.as_ref()),
+            row.user_id.map(UserId::uuid).into(),
+            row.api_key_id.uuid().into(),
+            Value::outside(&row.provider),
+            Value::outside(&row.model),
+            row.global_model_id.uuid().into(),
+            Value::opt_outside(row.target_model.as_ref()),
+            row.provider_id.map(ProviderId::uuid).into(),
+            row.provider_endpoint_id.map(EndpointId::uuid).into(),
+            row.provider_api_key_id.map(ProviderKeyId::uuid).into(),
+            Value::count(tokens.cache_creation()),
+            Value::count(tokens.cache_write_5m),
+            Value::count(tokens.cache_write_1h),
+            Value::count(tokens.reasoning),
+            row.cost.cache_creation.into(),
+            row.cost.request.into(),
+            row.actual.cache_creation.into(),
+            row.actual.request.into(),
+            row.rate_multiplier.into(),
+            Value::count(prices.input.nanos()),
+            Value::count(prices.output.nanos()),
+            Value::count(prices.cache_read.nanos()),
+            prices.per_request.into(),
+            Value::count(prices.cache_write_5m.nanos()),
+            Value::count(prices.cache_write_1h.nanos()),
+            prices.tier_index.into(),
+            row.price_version_id.map(PriceVersionId::uuid).into(),
+            row.delivered.into(),
+            row.usage_source.as_str().into(),
+            row.request_type.as_str().into(),
+            row.api_format.as_str().into(),
+            row.endpoint_api_format.map(domain::format::ApiFormat::as_str).into(),
+            row.is_stream.into(),
+            row.is_converted.into(),
+            row.status_code.into(),
+            row.upstream_status_code.into(),
+            Value::opt_outside(row.error_type.as_ref()),
+            Value::opt_outside(row.error_message.as_ref()),
+            row.status.as_str().into(),
+            self.client_ip.clone(),
+            self.user_agent.clone(),
+            self.metadata.clone(),
+        ]);
+        Ok(())
+    }
+
+    fn own(&self, values: &mut Vec<Value>) {
+        let row = self.row;
+        let tokens = &row.tokens;
+        values.extend([
+            row.request_id.uuid().into(),
+            Value::count(tokens.input),
+            Value::count(tokens.output),
+            Value::count(tokens.cache_read),
+            Value::count(tokens.total()),
+            row.cost.input.into(),
+            row.cost.output.into(),
+            row.cost.cache_read.into(),
+            row.cost.total.into(),
+            row.actual.input.into(),
+            row.actual.output.into(),
+            row.actual.cache_read.into(),
+            row.actual.total.into(),
+            (row.cost.cache_creation + row.cost.cache_read).into(),
+            row.response_time_ms.into(),
+            row.first_byte_time_ms.into(),
+            row.created_at.into(),
+            row.finished_at.into(),
+        ]);
+    }
 }
 
 fn read(row: &Row) -> Result<UsageRow, DbError> {
@@ -220,11 +306,13 @@ fn read(row: &Row) -> Result<UsageRow, DbError> {
 /// Adds rows; false if some request had a row already, which then stays as it is.
 pub(crate) async fn insert(tx: &mut Tx, rows: &[&UsageRow]) -> Result<bool, DbError> {
     let mut texts = Texts::default();
-    let values = rows.iter().map(|row| values(row, &mut texts)).collect::<Result<Vec<_>, _>>()?;
+    let mut incoming: Vec<Incoming<'_>> = Vec::with_capacity(rows.len());
+    for row in rows {
+        incoming.push(Incoming::new(row, incoming.last(), &mut texts)?);
+    }
     texts.store(tx).await?;
-    let head = format!("INSERT INTO usage ({})", COLUMNS.join(", "));
-    let inserted = tx.insert_many(&head, values, "ON CONFLICT (request_id) DO NOTHING").await?;
-    Ok(inserted == rows.len() as u64)
+    let statements = tx.insertions(&TARGET, &incoming)?;
+    Ok(tx.run_all(statements).await? == rows.len() as u64)
 }
 
 /// Takes a row out.
@@ -248,7 +336,7 @@ pub(crate) async fn known(tx: &mut Tx, requests: &[RequestId]) -> Result<HashSet
 }
 
 async fn select(tx: &mut Tx, rest: &str, values: Vec<Value>) -> Result<Vec<UsageRow>, DbError> {
-    let columns: Vec<_> = COLUMNS.iter().map(|column| format!("u.{column}")).collect();
+    let columns: Vec<_> = TARGET.shared.iter().chain(TARGET.own).map(|column| format!("u.{column}")).collect();
     let sql = format!(
         "SELECT {}, ip.value AS client_ip_text, agent.value AS user_agent_text, meta.value AS request_metadata_text \
          FROM usage u LEFT JOIN usage_texts ip ON ip.id = u.client_ip \

@@ -305,8 +305,9 @@ async fn a_batch_is_written_in_few_statements_however_many_rows_it_has() {
     let mut tx = world.store.db().read().await.unwrap();
     assert_eq!(usage::known(&mut tx, &ids).await.unwrap().len(), 1_203);
     assert_eq!(tx.rows("SELECT id FROM usage_texts", vec![]).await.unwrap().len(), 3, "shared texts once");
-    let rows = vec![vec![Value::from(5_i64), Value::from("x")]; 2];
+    let row = [Value::from(5_i64), Value::from("x")];
+    let rows = [row.clone(), row].concat();
     let mut tx = world.store.db().begin().await.unwrap();
-    let inserted = tx.insert_many("INSERT INTO usage_texts (id, value)", rows, "ON CONFLICT (id) DO NOTHING");
+    let inserted = tx.insert_many("INSERT INTO usage_texts (id, value)", 2, rows, "ON CONFLICT (id) DO NOTHING");
     assert_eq!(inserted.await.unwrap(), 1);
 }
