@@ -91,7 +91,9 @@ impl Tx {
             rows = rest;
             let mut values = Vec::with_capacity(target.shared.len() + count * target.own.len());
             first.shared(&mut values)?;
-            these.iter().for_each(|row| row.own(&mut values));
+            for row in these {
+                row.own(&mut values);
+            }
             statements.push(Statement { sql: self.insertion_alike(target, count), values });
         }
         Ok(())
