@@ -136,9 +136,9 @@ where
     let outcome = attempt::run(core, &call, &prompt, plan, &mut flight).await;
     Ok(match outcome {
         Outcome::Answer(commit) => respond::answer(flight, call, *commit),
-        other if counts => counting::answer(core, &call, flight, other).await,
-        Outcome::HandOn(failure, route) => respond::hand_on(core, &call, flight, &failure, &route).await,
-        Outcome::Fault(fault) => respond::fail(&call, flight, &fault).await,
+        other if counts => Box::pin(counting::answer(core, &call, flight, other)).await,
+        Outcome::HandOn(failure, route) => Box::pin(respond::hand_on(core, &call, flight, &failure, &route)).await,
+        Outcome::Fault(fault) => Box::pin(respond::fail(&call, flight, &fault)).await,
     })
 }
 

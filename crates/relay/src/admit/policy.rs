@@ -54,11 +54,14 @@ pub(crate) fn understand(
     }
     let format = client::format(route.wire, &headers);
     let asked = route.model.as_deref().or(peek.model.as_ref().map(|model| model.value.as_str())).unwrap_or_default();
-    refused.model = Some(asked.chars().take(NAME_MAX).collect());
+    let end = asked.char_indices().nth(NAME_MAX).map_or(asked.len(), |(at, _)| at);
+    refused.model = Some(asked[..end].to_owned());
+    let access = caller.access();
     let Resolved { asked, model } = catalog
-        .resolve(asked, &caller.access())
+        .resolve(asked, &access)
         .ok_or_else(|| Fault::new(Kind::UnknownModel, "the model does not exist").param("model"))?;
-    check_access(&caller.access(), format, &model)?;
+    check_access(&access, format, &model)?;
+    drop(access);
 
     let counts = route.action == Action::CountTokens;
     let is_stream = match route.action {

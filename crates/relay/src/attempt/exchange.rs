@@ -15,7 +15,7 @@ use domain::{
     schedule::attempt::{Deadline, Verdict},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 use tokio::time::Instant;
 use wire::{ErrorFacts, Seen, StreamTap, Usage, WholeTap, Wire};
 
@@ -233,61 +233,18 @@ impl Exchange {
             Ok(Err(error)) => return Err(unsent(&error)),
             Err(total_first) => return Err(Failure::late(named(total_first))),
         };
-        let upstream::Answer { status, headers, body, timing } = answer;
-        let coding = headers
-            .get(header::CONTENT_ENCODING)
-            .map_or(Ok(None), |value| Coding::parse(value.to_str().unwrap_or("?")));
-        let Ok(coding) = coding else {
-            return Err(Failure::new(Verdict::EndpointFault, "the answer has an unknown content-encoding"));
-        };
-        if !status.is_success() {
-            let mut failure =
-                match until(refused(status, headers, Source::new(body, None, max_bytes), coding), own, total).await {
+        let mut commit = match begin(answer, wire, timeout, max_bytes, &accepted)? {
+            Begun::Accepted(commit) => commit,
+            Begun::Refused(judged, timing) => {
+                let mut failure = match until(judged, own, total).await {
                     Ok(failure) => failure,
                     Err(total_first) => Failure::late(named(total_first)),
                 };
-            failure.timing = Some(timing);
-            return Err(failure);
-        }
-        let shape = shape_of(&headers);
-        let Some(shape) = shape else {
-            let mut failure = Failure::new(Verdict::EndpointFault, "the answer is an HTML page");
-            (failure.status, failure.timing) = (Some(status.as_u16()), Some(timing));
-            return Err(failure);
-        };
-        let broken_coding = |_| Failure::new(Verdict::Transient, "the answer's coding cannot be set up");
-        // A coded stream is decoded for good, as is what the client did not ask for; else a coded whole body passes as it
-        // is, and is decoded beside.
-        let passes = shape != Shape::Stream && coding.is_none_or(|coding| coding.is_among(&accepted));
-        let (for_good, beside) = if passes { (None, coding) } else { (coding, None) };
-        let tap = match shape {
-            Shape::Stream => Tap::Stream(Box::new(StreamTap::new(wire))),
-            Shape::Whole => {
-                let decoder =
-                    beside.map(|coding| Decoder::new(coding, DECODED_MAX)).transpose().map_err(broken_coding)?;
-                Tap::Whole(Box::new(WholeTap::new(wire)), decoder.map(Box::new))
+                failure.timing = Some(timing);
+                return Err(failure);
             }
-            Shape::Opaque => Tap::Opaque,
         };
-        let source_coding =
-            for_good.map(|coding| Decoder::new(coding, max_bytes)).transpose().map_err(broken_coding)?;
-        let source = Source::new(body, source_coding, max_bytes);
-        let mut commit = Box::new(Commit {
-            status,
-            headers,
-            shape,
-            tap,
-            passed: Vec::new(),
-            complete: false,
-            decoded: for_good.is_some(),
-            closing: None,
-            rest: Bytes::new(),
-            source,
-            timing,
-            first_byte_ms: 0,
-            idle: timeout,
-        });
-        let inspected = match shape {
+        let inspected = match commit.shape {
             Shape::Stream => inspect::stream(&mut commit, sent, first_event, timeout, total).await,
             Shape::Whole => inspect::whole(&mut commit, sent, sent + timeout, total).await,
             Shape::Opaque => inspect::opaque(&mut commit, sent, sent + timeout, total).await,
@@ -304,15 +261,81 @@ impl Exchange {
     }
 }
 
+/// What an answer's head says.
+enum Begun {
+    /// Its body decides.
+    Accepted(Box<Commit>),
+    /// Its body tells why. On the heap, like all that only failures need: the room of an exchange is every request's.
+    Refused(Pin<Box<dyn Future<Output = Box<Failure>> + Send>>, Timing),
+}
+
+/// Judges an answer by its head, and sets up how its body is read.
+fn begin(
+    answer: upstream::Answer,
+    wire: Wire,
+    idle: Duration,
+    max_bytes: u64,
+    accepted: &HeaderValue,
+) -> Result<Begun> {
+    let upstream::Answer { status, headers, body, timing } = answer;
+    let coding =
+        headers.get(header::CONTENT_ENCODING).map_or(Ok(None), |value| Coding::parse(value.to_str().unwrap_or("?")));
+    let Ok(coding) = coding else {
+        return Err(Failure::new(Verdict::EndpointFault, "the answer has an unknown content-encoding"));
+    };
+    if !status.is_success() {
+        let source = Source::new(body, None, max_bytes);
+        return Ok(Begun::Refused(Box::pin(refused(status, headers, source, coding)), timing));
+    }
+    let shape = shape_of(&headers);
+    let Some(shape) = shape else {
+        let mut failure = Failure::new(Verdict::EndpointFault, "the answer is an HTML page");
+        (failure.status, failure.timing) = (Some(status.as_u16()), Some(timing));
+        return Err(failure);
+    };
+    let broken_coding = |_| Failure::new(Verdict::Transient, "the answer's coding cannot be set up");
+    // A coded stream is decoded for good, as is what the client did not ask for; else a coded whole body passes as it
+    // is, and is decoded beside.
+    let passes = shape != Shape::Stream && coding.is_none_or(|coding| coding.is_among(accepted));
+    let (for_good, beside) = if passes { (None, coding) } else { (coding, None) };
+    let tap = match shape {
+        Shape::Stream => Tap::Stream(Box::new(StreamTap::new(wire))),
+        Shape::Whole => {
+            let decoder = beside.map(|coding| Decoder::new(coding, DECODED_MAX)).transpose().map_err(broken_coding)?;
+            Tap::Whole(Box::new(WholeTap::new(wire)), decoder.map(Box::new))
+        }
+        Shape::Opaque => Tap::Opaque,
+    };
+    let source_coding = for_good.map(|coding| Decoder::new(coding, max_bytes)).transpose().map_err(broken_coding)?;
+    let source = Source::new(body, source_coding, max_bytes);
+    Ok(Begun::Accepted(Box::new(Commit {
+        status,
+        headers,
+        shape,
+        tap,
+        passed: Vec::new(),
+        complete: false,
+        decoded: for_good.is_some(),
+        closing: None,
+        rest: Bytes::new(),
+        source,
+        timing,
+        first_byte_ms: 0,
+        idle,
+    })))
+}
+
 /// Tells streams, JSON and other bytes apart; `None` is a page for people.
 fn shape_of(headers: &HeaderMap) -> Option<Shape> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match kind.as_str() {
-        "text/event-stream" => Some(Shape::Stream),
-        "text/html" | "application/xhtml+xml" => None,
-        kind if kind.ends_with("json") => Some(Shape::Whole),
-        _ => Some(Shape::Opaque),
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let is = |name: &str| kind.eq_ignore_ascii_case(name);
+    let ends_with_json = kind.len() >= 4 && kind.as_bytes()[kind.len() - 4..].eq_ignore_ascii_case(b"json");
+    match () {
+        () if is("text/event-stream") => Some(Shape::Stream),
+        () if is("text/html") || is("application/xhtml+xml") => None,
+        () if ends_with_json => Some(Shape::Whole),
+        () => Some(Shape::Opaque),
     }
 }
 
@@ -372,4 +395,4 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What all exchanges of a process are sent through.
-pub(crate) type Sending = std::pin::Pin<Box<dyn Future<Output = Result<Box<Commit>>> + Send>>;
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Box<Commit>>> + Send>>;

@@ -17,13 +17,12 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::time::Instant;
 
 /// Most bytes that a connection buffers, which also bounds an answer's head.
 const BUFFER_MAX: usize = 64 * 1024;
-/// Most headers of an answer.
-const HEADERS_MAX: usize = 200;
 /// Frames that are ready together leave as one piece up to this size.
 const JOINED_MAX: usize = 32 * 1024;
 
@@ -94,18 +93,23 @@ impl Client {
                 Err((error, None)) => return Err(SendError::Exchange(error)),
             }
         }
-        let began = Instant::now();
-        let io = connect(&self.0, &target, connect_timeout).await?;
-        let connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(BUFFER_MAX)
-            .max_headers(HEADERS_MAX)
-            .handshake(io)
-            .await
-            .map_err(SendError::Exchange)?;
-        let mut connection = Connection { sender, driver: Box::pin(driver) };
+        // On the heap: dialling needs much room, and most requests do not dial.
+        let (mut connection, timing) = Box::pin(self.dial(&target, connect_timeout)).await?;
         let response = connection.exchange(request).await.map_err(|(error, _)| SendError::Exchange(error))?;
-        Ok(self.answer(response, connection, target, Timing { connect_ms: Some(connect_ms) }))
+        Ok(self.answer(response, connection, target, timing))
+    }
+
+    /// A new connection. An answer's head may have 100 headers on it, which is the library's default: more would be
+    /// allocated and cleared for every answer.
+    async fn dial(&self, target: &Target, within: Duration) -> Result<(Connection, Timing), SendError> {
+        let began = Instant::now();
+        let io = connect(&self.0, target, within).await?;
+        let connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let mut builder = http1::Builder::new();
+        let builder = builder.max_buf_size(BUFFER_MAX).handshake(io);
+        let (sender, driver) = builder.await.map_err(SendError::Exchange)?;
+        let connection = Connection { sender, driver: Box::pin(driver) };
+        Ok((connection, Timing { connect_ms: Some(connect_ms) }))
     }
 
     fn answer(
