@@ -73,10 +73,18 @@ pub struct Progress {
     pub tokens: TokenCounts,
     /// Where it comes from.
     pub source: UsageSource,
-    /// The cost so far at the candidate that answers.
-    pub cost: Cost,
-    /// That candidate.
+    /// The candidate that answers.
     pub provider_api_key_id: ProviderKeyId,
+    /// Its unit prices, and which version of them.
+    pub prices: UnitPrices,
+    /// See `prices`.
+    pub price_version_id: Option<PriceVersionId>,
+    /// The list cost so far.
+    pub cost: Cost,
+    /// The cost to the operator so far.
+    pub actual: Cost,
+    /// What leads from the one to the other.
+    pub rate_multiplier: Factor,
 }
 
 /// A request ended: everything that becomes rows.

@@ -16,7 +16,7 @@ use domain::{
     money::NanoUsd,
     ports::{Answer, NotRecorded},
     price::{EffectivePrice, TokenCounts},
-    records::{AttemptOutcome, CandidateRow, RequestMetadata, Settled, UsageRow},
+    records::{AttemptOutcome, CandidateRow, Progress, RequestMetadata, Settled, UsageRow},
 };
 use std::{fmt::Write, sync::Arc};
 use tracing::{error, info};
@@ -118,6 +118,27 @@ fn billed(tokens: &TokenCounts, call: &Call, route: &Route, delivered: bool) -> 
     bill(tokens, &price, call.cache_ttl_minutes, family, defaults, rate, delivered).unwrap_or_else(|overflow| {
         error!(request.id = %call.id, error = %overflow, "request {} cannot be billed", call.id);
         Bill::default()
+    })
+}
+
+/// What is known of an answer while it is relayed; `None` of one that is not billed.
+pub(crate) fn progress(flown: &Flown, measured: &Measured) -> Option<Progress> {
+    let route = &flown.open.as_ref()?.route;
+    let (tokens, source) = vector(flown, &Ending::Broke { message: String::new() }, measured);
+    if source == UsageSource::None {
+        return None;
+    }
+    let bill = billed(&tokens, &flown.call, route, true);
+    Some(Progress {
+        request_id: flown.call.id,
+        tokens,
+        source: if measured.usage.reported { UsageSource::Upstream } else { source },
+        provider_api_key_id: route.key.id,
+        prices: bill.prices,
+        price_version_id: EffectivePrice::of(&flown.call.model, &route.model).version,
+        cost: bill.list,
+        actual: bill.actual,
+        rate_multiplier: bill.multiplier,
     })
 }
 

@@ -371,8 +371,12 @@ pub(crate) fn progress(number: u128) -> Progress {
         request_id: request(number),
         tokens: tokens(),
         source: UsageSource::Upstream,
-        cost: cost(),
         provider_api_key_id: provider_key(),
+        prices: prices(),
+        price_version_id: Some(id(12)),
+        cost: cost(),
+        actual: cost().actual(half()).unwrap(),
+        rate_multiplier: half(),
     }
 }
 

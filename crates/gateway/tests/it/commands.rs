@@ -1,7 +1,10 @@
 //! The program itself: its commands, what they say and how they end.
 
 use crate::support::{Ask, CLIENT_KEY, MODEL, fetch, plain, provider, rows};
-use domain::format::Status;
+use domain::{
+    format::{Status, UsageSource},
+    price::list_cost,
+};
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
@@ -189,6 +192,12 @@ async fn a_gateway_that_is_killed_leaves_no_request_without_an_ending() {
     let got: Vec<_> = rows.iter().map(|row| (row.status, row.error_type.as_deref())).collect();
     let completed = (Status::Completed, None);
     assert_eq!(got, [completed, (Status::Failed, Some("interrupted")), completed]);
+    // What was handed on before the end is billed, from what was seen of it.
+    let interrupted = &rows[1];
+    assert_eq!((interrupted.usage_source, interrupted.delivered), (UsageSource::Estimated, true));
+    assert!(interrupted.tokens.input > 0 && interrupted.tokens.output > 0, "{:?}", interrupted.tokens);
+    let derived = list_cost(&interrupted.tokens, &interrupted.prices, interrupted.delivered).unwrap();
+    assert_eq!((interrupted.cost, interrupted.prices), (derived, rows[0].prices));
 }
 
 #[tokio::test]

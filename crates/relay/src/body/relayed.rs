@@ -8,7 +8,7 @@ use crate::{
     attempt::{Commit, Shape, Tap},
     call::Call,
     flight::{Ending, Flight},
-    meter::{Measured, Resettle},
+    meter::{self, Measured, Resettle},
 };
 use bytes::Bytes;
 use domain::{
@@ -29,6 +29,8 @@ use wire::{Class, Frame, Problem, Seen, Wire};
 
 /// An incomplete event is kept back up to this size, so that a break between two events ends in a proper error event.
 const HELD_MAX: usize = 64 * 1024;
+/// How often the journal is told how far an answer has come that is still under way.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// How long the closing frame waits for the journal.
 const ACK_WAIT: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,8 @@ pub(crate) struct Relayed {
     parked: Option<Parked>,
     resettle: Option<Box<Resettle>>,
     idle: Idle,
+    /// When the journal was last told how far it is.
+    noted: Option<Instant>,
     length: Option<u64>,
     delivered: bool,
     complete: bool,
@@ -95,6 +99,7 @@ impl Relayed {
             parked: None,
             resettle: None,
             idle,
+            noted: None,
             length,
             delivered: false,
             complete,
@@ -107,6 +112,9 @@ impl Relayed {
 
     fn take_over(&mut self, mut passed: Vec<Bytes>, closing: Option<Bytes>) {
         if self.shape == Shape::Stream {
+            if closing.is_some() {
+                self.noted = Some(self.idle.since); // nothing comes between this and the settlement
+            }
             self.leave(passed);
             if let Some(closing) = closing {
                 self.settle_and_park(vec![closing]);
@@ -237,10 +245,18 @@ impl Relayed {
         }
     }
 
-    /// Lets pieces go, framed for the client.
+    /// Lets pieces go, framed for the client. The journal learns of the first, and then of some: should this process be
+    /// killed, what was handed on is billed all the same.
     fn leave(&mut self, pieces: Vec<Bytes>) {
         let framed = self.framed(pieces);
         self.out.extend(framed);
+        let due = self.noted.is_none_or(|noted| self.idle.since - noted >= PROGRESS_EVERY);
+        if let Some(flown) = self.flight.flown().filter(|_| due && !self.complete && !self.out.is_empty()) {
+            if let Some(progress) = meter::progress(flown, &self.measured()) {
+                flown.core.ports.recorder.progress(progress);
+            }
+            self.noted = Some(self.idle.since);
+        }
     }
 
     fn framed(&mut self, pieces: Vec<Bytes>) -> Vec<Bytes> {

@@ -3,6 +3,7 @@
 use crate::support::{Builder, Gateway, WIRES, ask, gateway, post, read, scripted};
 use domain::{
     format::{ApiFormat, OnDisconnect, Status, UsageSource},
+    price::list_cost,
     records::AttemptOutcome,
 };
 use http_body_util::BodyExt;
@@ -115,6 +116,43 @@ async fn a_whole_answer_that_breaks_after_its_commit_is_cut() {
     assert!(got.aborted);
     assert!(got.body.len() < 500 * 1024, "its last piece is kept back");
     assert_eq!(gw.settled().usage.status, Status::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_journal_is_told_how_far_a_stream_is_at_its_first_frame_and_every_two_seconds() {
+    for format in WIRES {
+        let gap = Duration::from_millis(900);
+        let words: Vec<String> = (0..20).map(|number| format!("word {number} ")).collect();
+        let upstream = scripted([Reply::text(words).usage(12, 40).gap(gap)]);
+        let gw = gateway().upstream(format, &upstream).start();
+        let (path, body) = ask(format, true);
+        gw.post(&path, &body).await;
+        let settled = gw.settled();
+        let told = gw.kept.progress.lock().unwrap();
+        // 20 words in 18 seconds: at the first one, then at every third piece, which is the first after two seconds.
+        assert!((6..=10).contains(&told.len()), "{format}: {}", told.len());
+        for progress in told.iter() {
+            let derived = list_cost(&progress.tokens, &progress.prices, true).unwrap();
+            assert_eq!((derived, progress.request_id), (progress.cost, settled.usage.request_id), "{format}");
+            assert_eq!(Some(progress.provider_api_key_id), settled.usage.provider_api_key_id, "{format}");
+            assert!(progress.tokens.input > 0 && progress.source != UsageSource::None, "{format}");
+        }
+        let outputs: Vec<_> = told.iter().map(|progress| progress.tokens.output).collect();
+        assert!(outputs.is_sorted() && outputs.first() < outputs.last(), "{format}: {outputs:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_complete_at_once_is_settled_without_a_word_before() {
+    for stream in [true, false] {
+        let upstream = scripted([Reply::text(["hi"]).usage(1, 1).in_one_write()]);
+        let gw = gateway().upstream(ApiFormat::OpenAi, &upstream).start();
+        let (path, body) = ask(ApiFormat::OpenAi, stream);
+        gw.post(&path, &body).await;
+        let told = gw.kept.progress.lock().unwrap().len();
+        assert_eq!(told, usize::from(stream), "what follows the first content of a stream is read when it has left");
+        assert_eq!(gw.kept.settled.lock().unwrap().len(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,6 +85,7 @@ impl Keyring for OneKey {
 pub(crate) struct Kept {
     pub opened: Mutex<Vec<Opened>>,
     pub attempts: Mutex<Vec<AttemptEnded>>,
+    pub progress: Mutex<Vec<Progress>>,
     pub settled: Mutex<Vec<Settled>>,
     pub refused: Mutex<Vec<Refusal>>,
     pub broken: AtomicBool,
@@ -105,7 +106,9 @@ impl Recorder for Kept {
         self.attempts.lock().unwrap().push(record);
     }
 
-    fn progress(&self, _: Progress) {}
+    fn progress(&self, record: Progress) {
+        self.progress.lock().unwrap().push(record);
+    }
 
     fn settled(&self, record: Box<Settled>) -> Answer<Result<(), NotRecorded>> {
         self.settled.lock().unwrap().push(*record);

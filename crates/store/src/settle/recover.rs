@@ -6,12 +6,10 @@ use crate::{
     repo::usage,
 };
 use domain::{
-    catalog::{Catalog, Route},
-    format::{BillingType, Status, UsageSource},
-    money::{Factor, NanoUsd, PerMillion},
+    catalog::Catalog,
+    format::{Status, UsageSource},
     ports::Recorder as _,
-    price::{Cost, EffectivePrice, UnitPrices, list_cost},
-    records::{Progress, RequestMetadata, Settled, Trace, UsageRow},
+    records::{RequestMetadata, Settled, Trace, UsageRow},
 };
 use std::sync::Arc;
 
@@ -79,7 +77,6 @@ fn settlement(one: Interrupted, catalog: &Catalog) -> Settled {
     let attempt = last.filter(|row| Some(row.key_id) == key_id);
     let provider_id = route.map(|route| route.provider.id).or(attempt.map(|row| row.provider_id));
     let finished_at = attempts.iter().map(|row| row.finished_at).fold(opened.created_at, i64::max);
-    let bill = progress.as_ref().map(|progress| bill(progress, route, catalog)).unwrap_or_default();
     let usage = UsageRow {
         request_id: opened.request_id,
         client_request_id: None,
@@ -96,12 +93,12 @@ fn settlement(one: Interrupted, catalog: &Catalog) -> Settled {
         provider_endpoint_id: route.map(|route| route.endpoint.id).or(attempt.map(|row| row.endpoint_id)),
         provider_api_key_id: key_id,
         tokens: progress.as_ref().map(|progress| progress.tokens).unwrap_or_default(),
-        prices: bill.prices,
-        price_version_id: bill.version,
+        prices: progress.as_ref().map(|progress| progress.prices).unwrap_or_default(),
+        price_version_id: progress.as_ref().and_then(|progress| progress.price_version_id),
         delivered: progress.is_some(),
-        cost: bill.list,
-        actual: bill.actual,
-        rate_multiplier: bill.multiplier,
+        cost: progress.as_ref().map(|progress| progress.cost).unwrap_or_default(),
+        actual: progress.as_ref().map(|progress| progress.actual).unwrap_or_default(),
+        rate_multiplier: progress.as_ref().map(|progress| progress.rate_multiplier).unwrap_or_default(),
         usage_source: if progress.is_some() { UsageSource::Estimated } else { UsageSource::None },
         request_type: opened.request_type,
         api_format: opened.api_format,
@@ -123,69 +120,4 @@ fn settlement(one: Interrupted, catalog: &Catalog) -> Settled {
         finished_at,
     };
     Settled { usage, candidates: attempts, trace: Trace::default(), account: opened.account }
-}
-
-#[derive(Default)]
-struct Bill {
-    prices: UnitPrices,
-    version: Option<domain::ids::PriceVersionId>,
-    list: Cost,
-    actual: Cost,
-    multiplier: Factor,
-}
-
-/// The bill of what was relayed: the cost is the journal's, and the prices are those that lead to it.
-fn bill(progress: &Progress, route: Option<&Route>, catalog: &Catalog) -> Bill {
-    let multiplier = match route {
-        Some(route) if route.provider.billing_type == BillingType::FreeTier => Factor::ZERO,
-        Some(route) => route.key.rate_multiplier,
-        None => Factor::ONE,
-    };
-    let in_force = route.and_then(|route| in_force(progress, route, catalog));
-    let version = in_force.and_then(|(_, version)| version);
-    Bill {
-        prices: in_force.map_or_else(|| implied(progress), |(prices, _)| prices),
-        version,
-        list: progress.cost,
-        // Only an amount beyond what can be stored fails, and such a cost was not recorded.
-        actual: progress.cost.actual(multiplier).unwrap_or(progress.cost),
-        multiplier,
-    }
-}
-
-/// The prices in force, if they lead to the recorded cost.
-fn in_force(
-    progress: &Progress,
-    route: &Route,
-    catalog: &Catalog,
-) -> Option<(UnitPrices, Option<domain::ids::PriceVersionId>)> {
-    let global = catalog.global_models.get(&route.model.global_model_id)?;
-    let price = EffectivePrice::of(global, &route.model);
-    let (tokens, family) = (&progress.tokens, route.endpoint.api_format.family());
-    [5, 60].into_iter().find_map(|ttl_minutes| {
-        let units = price.units(tokens.context(), ttl_minutes, family, &catalog.settings.price_defaults).ok()?;
-        let cost = list_cost(tokens, &units, true).ok()?;
-        (cost == progress.cost).then_some((units, price.version))
-    })
-}
-
-/// Prices that lead to the recorded cost, when those of its time are not in force any more. Exact up to a million tokens
-/// of a kind.
-fn implied(progress: &Progress) -> UnitPrices {
-    let Progress { tokens, cost, .. } = progress;
-    let price = |cost: NanoUsd, tokens: u64| {
-        let exact = i128::from(cost.0.max(0)) * 1_000_000 + i128::from(tokens / 2);
-        let nanos = exact.checked_div(i128::from(tokens)).unwrap_or(0);
-        u64::try_from(nanos).ok().and_then(PerMillion::new).unwrap_or_default()
-    };
-    let write = price(cost.cache_creation, tokens.cache_creation());
-    UnitPrices {
-        input: price(cost.input, tokens.input),
-        output: price(cost.output, tokens.output),
-        cache_read: price(cost.cache_read, tokens.cache_read),
-        cache_write_5m: write,
-        cache_write_1h: write,
-        per_request: cost.request,
-        tier_index: 0,
-    }
 }

@@ -50,7 +50,7 @@ async fn interrupted_requests_are_charged_with_what_was_relayed_or_released() {
     assert_eq!((charged.prices, charged.delivered), (sample::prices(), true));
     assert_eq!(charged.actual, sample::cost().actual(sample::half()).unwrap());
     assert_eq!((charged.provider.as_str(), charged.provider_id), ("acme", Some(sample::provider())));
-    assert!(charged.price_version_id.is_some());
+    assert_eq!(charged.price_version_id, sample::progress(1).price_version_id);
 
     let released = world.row(2).await.unwrap();
     assert_eq!((released.status, released.usage_source), (Status::Failed, UsageSource::None));
