@@ -12,7 +12,7 @@ use domain::{
 use sqlx::AssertSqlSafe;
 use std::collections::HashSet;
 
-/// Where rows go. The columns that are only written here, and those that are read, are in no particular order.
+/// Where rows go.
 const TARGET: Target = Target {
     table: "usage",
     shared: &[

@@ -311,3 +311,43 @@ async fn a_batch_is_written_in_few_statements_however_many_rows_it_has() {
     let inserted = tx.insert_many("INSERT INTO usage_texts (id, value)", 2, rows, "ON CONFLICT (id) DO NOTHING");
     assert_eq!(inserted.await.unwrap(), 1);
 }
+
+/// A statement gives what many rows share once: a row that differs in any of it must not end up with another row's value.
+#[tokio::test]
+async fn rows_that_differ_in_one_thing_only_keep_it() {
+    let changes: [fn(&mut domain::records::UsageRow); 16] = [
+        |_| {},
+        |row| row.client_request_id = None,
+        |row| row.provider = "other".to_owned(),
+        |row| row.model = "other".to_owned(),
+        |row| row.target_model = None,
+        |row| row.provider_api_key_id = None,
+        |row| row.tokens.reasoning += 1,
+        |row| row.tokens.cache_write_1h += 1,
+        |row| row.cost.request = domain::money::NanoUsd(7),
+        |row| row.actual.cache_creation = domain::money::NanoUsd(7),
+        |row| row.prices.tier_index += 1,
+        |row| row.rate_multiplier = domain::money::Factor::ONE,
+        |row| row.is_converted = true,
+        |row| row.status_code = 201,
+        |row| row.error_message = Some("other".to_owned()),
+        |row| row.user_agent = Some("other".to_owned()),
+    ];
+    let world = World::new().await;
+    let mut wanted = Vec::new();
+    for number in 1..=160_u128 {
+        let mut settled = sample::settled(number);
+        changes[usize::try_from(number % 16).unwrap()](&mut settled.usage);
+        settled.candidates[0].connect_ms = Some(u32::try_from(number % 2).unwrap());
+        wanted.push(settled.clone());
+        world.settle(settled).await;
+    }
+    world.ship().await;
+    let mut tx = world.store.db().read().await.unwrap();
+    for want in wanted {
+        let request = want.usage.request_id;
+        assert_eq!(usage::find_any_owner(&mut tx, request).await.unwrap(), Some(want.usage));
+        let tried = crate::repo::candidates::tried_any_owner(&mut tx, request).await.unwrap();
+        assert_eq!(tried, want.candidates);
+    }
+}
