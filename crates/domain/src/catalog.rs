@@ -13,14 +13,17 @@ mod upstream;
 pub use build::Inconsistent;
 pub use names::Resolved;
 pub use parts::{Parts, PriceDefaults, Settings};
-pub use people::{Access, ClientKey, KeyLimits, Mapping, User};
+pub use people::{Access, Budget, ClientKey, KeyLimits, Mapping, User};
 pub use pricing::{InvalidPricing, Tier, TieredPricing, TtlPrice};
 pub use upstream::{
     Alias, Capabilities, Endpoint, EndpointConfig, GlobalModel, GlobalModelConfig, HeaderMode, HeaderRule, Model,
     Provider, ProviderKey,
 };
 
-use crate::ids::{ClientKeyId, EndpointId, GlobalModelId, ModelId, ProviderId, ProviderKeyId, UserId};
+use crate::{
+    ids::{ClientKeyId, EndpointId, GlobalModelId, ModelId, ProviderId, ProviderKeyId, UserId},
+    ledger::Mark,
+};
 use std::{collections::HashMap, sync::Arc};
 
 /// The SHA-256 of a client key's whole text.
@@ -31,6 +34,8 @@ pub type KeyHash = [u8; 32];
 pub struct Catalog {
     /// The change feed's revision that this snapshot includes.
     pub revision: u64,
+    /// How much of this node's journal is in the sums of this snapshot.
+    pub shipped: Mark,
     /// Settings in force.
     pub settings: Settings,
     /// Users by id.
@@ -72,6 +77,11 @@ impl Catalog {
         let key = self.client_keys.get(self.by_hash.get(hash)?)?;
         let current = key.key_hash == *hash || key.previous_valid_until.is_some_and(|until| now_us < until);
         current.then_some(key)
+    }
+
+    /// The money that this key's requests are paid from: its own, or its owner's.
+    pub fn budget<'a>(&'a self, key: &'a ClientKey) -> Option<&'a Budget> {
+        key.balance.as_ref().or_else(|| Some(&self.users.get(&key.user_id?)?.quota))
     }
 
     /// Everything that could serve a global model, before any rule is applied.

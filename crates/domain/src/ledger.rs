@@ -1,22 +1,30 @@
 //! The bill of a request, and the hold that guards it.
 //!
-//! In this version no account has a ledger: every hold is of nothing, and settling only computes the bill.
+//! [`bill`] settles, [`Sizing`] says with the same prices what a request may cost at most, and the [`Ledger`] keeps every
+//! account's money: `settled + held ≤ limit` at every instant.
+
+mod accounts;
+mod size;
+
+pub use accounts::{Hold, Ledger, Short};
+pub use size::{CacheUse, Output, Sizing};
 
 use crate::{
     catalog::PriceDefaults,
     format::{BillingType, Family},
-    money::{Factor, NanoUsd, Overflow},
+    money::{Factor, Overflow},
     price::{Cost, EffectivePrice, TokenCounts, UnitPrices, list_cost},
-    records::Account,
 };
 
-/// Money reserved for a request in flight.
-#[derive(Debug, Default)]
-pub struct Hold {
-    /// Whose money; `None` on an account without limit.
-    pub account: Option<Account>,
-    /// How much.
-    pub amount: NanoUsd,
+/// A place in a node's journal: what lies before it is in the database's sums.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The count of the node's starts.
+    pub epoch: u64,
+    /// The segment's number within the epoch.
+    pub segment: u32,
+    /// Bytes into it.
+    pub offset: u64,
 }
 
 /// A request's bill, ready for its usage row.
@@ -47,3 +55,6 @@ pub fn bill(
     let multiplier = if rate.0 == BillingType::FreeTier { Factor::ZERO } else { rate.1 };
     Ok(Bill { prices, list, actual: list.actual(multiplier)?, multiplier })
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,6 +107,12 @@ impl<'a> EffectivePrice<'a> {
         self.tiers.is_some() || self.per_request.is_some_and(|price| price > NanoUsd::ZERO) || self.is_free
     }
 
+    /// A context in each tier that a prompt of up to `context` tokens can fall in; at least one.
+    pub fn contexts_up_to(&self, context: u64) -> impl Iterator<Item = u64> + use<'a> {
+        let below = self.tiers.into_iter().flat_map(|tiers| &tiers.tiers).filter_map(|tier| tier.up_to);
+        below.take_while(move |up_to| *up_to < context).chain([context])
+    }
+
     /// The unit prices for a prompt of `context` tokens; `ttl_minutes` is the cache lifetime that the request asked for.
     ///
     /// # Errors

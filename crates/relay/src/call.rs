@@ -1,6 +1,7 @@
 //! What is known of a request once it is understood: facts that live as long as it does, and the prompt, which does not.
 
 use crate::{
+    admit::money::Maximum,
     directory::Caller,
     ingress::{Arrival, body::Share},
 };
@@ -56,6 +57,7 @@ pub(crate) struct Prompt {
     pub query: String,
     pub body: Bytes,
     pub peek: Peek,
+    pub maximum: Maximum,
     /// Its part of the memory budget.
     pub _share: Share,
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     Core,
+    admit::money::Bounds,
     attempt::{Commit, Failure, Sending},
     body::drain,
     call::Call,
@@ -62,6 +63,8 @@ pub(crate) struct Flown {
     pub core: Arc<Core>,
     pub call: Arc<Call>,
     pub hold: Hold,
+    /// What an estimate of its usage may not exceed.
+    pub bounds: Bounds,
     pub client_slot: Option<Permit>,
     pub rows: Vec<CandidateRow>,
     pub trace: Trace,
@@ -89,12 +92,19 @@ pub(crate) struct Flight(Option<Box<Flown>>);
 
 impl Flight {
     /// An admitted request.
-    pub(crate) fn new(core: &Arc<Core>, call: &Arc<Call>, hold: Hold, client_slot: Option<Permit>) -> Self {
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        call: &Arc<Call>,
+        hold: Hold,
+        bounds: Bounds,
+        client_slot: Option<Permit>,
+    ) -> Self {
         core.metrics.open.inc();
         Self(Some(Box::new(Flown {
             core: core.clone(),
             call: call.clone(),
             hold,
+            bounds,
             client_slot,
             rows: Vec::new(),
             trace: Trace::default(),

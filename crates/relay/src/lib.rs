@@ -24,6 +24,7 @@ pub use body::{Aborted, Body};
 
 use domain::{
     format::Family,
+    ledger::Ledger,
     ports::{Clock, Directory, Keyring, Limiter, Recorder},
 };
 use http::{Request, Response};
@@ -44,6 +45,8 @@ pub struct Ports {
     pub recorder: Arc<dyn Recorder>,
     /// Rates and slots.
     pub limiter: Arc<dyn Limiter>,
+    /// Every account's money.
+    pub ledger: Arc<Ledger>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }

@@ -65,6 +65,10 @@ impl Resettle {
         let Some(route) = self.route.filter(|_| usage.reported && tokens != self.settled.usage.tokens) else { return };
         let row = &mut self.settled.usage;
         let bill = billed(&tokens, &self.call, &route, row.delivered);
+        if let Some(account) = self.settled.account {
+            let difference = bill.list.total.0.saturating_sub(row.cost.total.0);
+            self.core.ports.ledger.correct(account, NanoUsd(difference));
+        }
         row.tokens = tokens;
         row.usage_source = UsageSource::Upstream;
         (row.prices, row.cost, row.actual) = (bill.prices, bill.list, bill.actual);
@@ -91,9 +95,11 @@ fn vector(flown: &Flown, ending: &Ending, measured: &Measured) -> (TokenCounts, 
         return nothing;
     }
     let reported = counts(&measured.usage);
-    let estimated_output = estimate::text_tokens(measured.output_bytes);
-    let estimated =
-        || TokenCounts { input: flown.call.prompt_estimate, output: estimated_output, ..TokenCounts::default() };
+    // An estimate stays within what was held.
+    let bounds = flown.bounds;
+    let estimated_output = estimate::text_tokens(measured.output_bytes).min(bounds.output.unwrap_or(u64::MAX));
+    let estimated_prompt = flown.call.prompt_estimate.min(bounds.prompt);
+    let estimated = || TokenCounts { input: estimated_prompt, output: estimated_output, ..TokenCounts::default() };
     match ending {
         Ending::Completed | Ending::Left { drained: true } if measured.usage.reported => {
             (reported, UsageSource::Upstream)
@@ -243,13 +249,16 @@ pub(crate) fn settle(
         created_at: call.arrival.unix_us,
         finished_at: now_us,
     };
+    let hold = std::mem::take(&mut flown.hold);
+    let account = hold.account();
+    hold.settle(usage.cost.total);
     core.metrics.ended(&usage);
     log(&usage, flown.rows.len());
     let settled = Settled {
         usage,
         candidates: std::mem::take(&mut flown.rows),
         trace: std::mem::take(&mut flown.trace),
-        account: flown.hold.account,
+        account,
     };
     let again = keep.then(|| Box::new(Resettle { settled: settled.clone(), route, core: core.clone(), call }));
     (again, core.ports.recorder.settled(Box::new(settled)))

@@ -100,7 +100,7 @@ where
 
     let limits = body::Limits { max_bytes: core.bounds.max_request_bytes, deadline: core.bounds.body_read_timeout };
     let (bytes, share) = body::read(body, &parts.headers, &limits, &core.budget).await?;
-    let (call, prompt) =
+    let (call, mut prompt) =
         admit::policy::understand(arrival, &route, catalog, caller, (parts.headers, bytes, share), refused)?;
     let call = Arc::new(call);
     let counts = call.request_type == RequestType::CountTokens;
@@ -119,7 +119,7 @@ where
     if eligible.candidates.is_empty() && !counts {
         return Err(attempt::nobody(&eligible.skipped, arrival.unix_us));
     }
-    let hold = admit::money::hold(&call, &eligible)?;
+    let (hold, bounds) = admit::money::hold(core, &call, &mut prompt, &eligible)?;
     if !counts {
         let opened = core.ports.recorder.opened(opened(&call, &hold));
         match timeout(ADMISSION_WAIT, opened).await {
@@ -128,18 +128,22 @@ where
             Err(_) => return Err(journal_away("the journal did not acknowledge in time")),
         }
     }
-    let mut flight = Flight::new(core, &call, hold, slot);
+    let mut flight = Flight::new(core, &call, hold, bounds, slot);
 
     let ends = core.health.ends();
     let state = StateView { limits: limits::View::new(&ends), ..StateView::default() };
     let plan = schedule::plan(call.catalog.settings.provider_priority_mode, eligible, &facts, &state);
     let outcome = attempt::run(core, &call, &prompt, plan, &mut flight).await;
-    Ok(match outcome {
+    let mut response = match outcome {
         Outcome::Answer(commit) => respond::answer(flight, call, *commit),
         other if counts => Box::pin(counting::answer(core, &call, flight, other)).await,
         Outcome::HandOn(failure, route) => Box::pin(respond::hand_on(core, &call, flight, &failure, &route)).await,
         Outcome::Fault(fault) => Box::pin(respond::fail(&call, flight, &fault)).await,
-    })
+    };
+    if let Some(maximum) = prompt.maximum.set {
+        response.headers_mut().insert("x-tollgate-max-tokens", maximum.into());
+    }
+    Ok(response)
 }
 
 fn no_route(none: NoRoute, refused: &mut Refused) -> Fault {
@@ -176,8 +180,8 @@ fn opened(call: &Call, hold: &domain::ledger::Hold) -> Opened {
     Opened {
         request_id: call.id,
         created_at: call.arrival.unix_us,
-        account: hold.account,
-        hold: hold.amount,
+        account: hold.account(),
+        hold: hold.amount(),
         user_id: call.caller.key.user_id,
         api_key_id: call.caller.key.id,
         model: call.asked.clone(),

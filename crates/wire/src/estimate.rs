@@ -12,12 +12,26 @@ const PER_PART: u64 = 8;
 /// Text counts a token per four bytes, and per three bytes outside ASCII, where a token rarely holds more than one
 /// character. Never above half the bytes of text + 64 per message and tool + `image_tokens` per image or document.
 pub fn prompt_tokens(peek: &Peek, image_tokens: u64) -> u64 {
-    let parts = u64::from(peek.messages) + u64::from(peek.tools);
-    let seen = image_tokens.saturating_mul(u64::from(peek.images) + u64::from(peek.documents));
     let ascii = peek.text_bytes.saturating_sub(peek.wide_bytes);
-    let count = ascii.div_ceil(4) + peek.wide_bytes.div_ceil(3) + parts * PER_PART;
-    let bound = peek.text_bytes / 2 + parts * PER_PART_BOUND;
-    count.min(bound).saturating_add(seen)
+    let count = ascii.div_ceil(4) + peek.wide_bytes.div_ceil(3) + parts(peek) * PER_PART;
+    count.min(text_bound(peek)).saturating_add(seen(peek, image_tokens))
+}
+
+/// The most tokens that a request's prompt can have; `None` with content whose size does not show in the body.
+pub fn prompt_bound(peek: &Peek, image_tokens: u64) -> Option<u64> {
+    (!peek.uncountable).then(|| text_bound(peek).saturating_add(seen(peek, image_tokens)))
+}
+
+fn text_bound(peek: &Peek) -> u64 {
+    peek.text_bytes / 2 + parts(peek) * PER_PART_BOUND
+}
+
+fn parts(peek: &Peek) -> u64 {
+    u64::from(peek.messages) + u64::from(peek.tools)
+}
+
+fn seen(peek: &Peek, image_tokens: u64) -> u64 {
+    image_tokens.saturating_mul(u64::from(peek.images) + u64::from(peek.documents))
 }
 
 /// Tokens of `bytes` of generated text, estimated: four bytes each, rounded up.

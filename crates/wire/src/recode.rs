@@ -104,6 +104,10 @@ pub fn strip_params(body: &[u8], names: &[String]) -> Vec<Edit> {
 /// Most separate places that [`strip_params`] edits: a body that repeats a member without end costs no more memory than this.
 pub const STRIPS_MAX: usize = 1024;
 
+/// Members of the root that bound what is generated, or hold the one that does.
+pub const MAXIMA: [&str; 5] =
+    ["max_tokens", "max_completion_tokens", "max_output_tokens", "generationConfig", "generation_config"];
+
 /// Members that [`strip_params`] never takes.
 pub const NEEDED: [&str; 4] = ["contents", "input", "messages", "model"];
 

@@ -33,7 +33,8 @@ fn dangling(what: &'static str, id: impl std::fmt::Display, missing: impl std::f
 impl Catalog {
     /// Checks references and names and builds the indexes.
     pub fn build(parts: Parts) -> Result<Self, Inconsistent> {
-        let mut catalog = Self { revision: parts.revision, settings: parts.settings, ..Self::default() };
+        let mut catalog =
+            Self { revision: parts.revision, shipped: parts.shipped, settings: parts.settings, ..Self::default() };
         catalog.users = parts.users.into_iter().map(|user| (user.id, Arc::new(user))).collect();
 
         for key in parts.client_keys {

@@ -3,6 +3,7 @@
 use super::{ClientKey, Endpoint, GlobalModel, Model, Provider, ProviderKey, User};
 use crate::{
     format::{ConversionLoss, OnDisconnect, PriorityMode, SchedulingMode},
+    ledger::Mark,
     money::Factor,
 };
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Parts {
     /// The change feed's revision at which they were read.
     pub revision: u64,
+    /// How much of this node's journal was in the database's sums then.
+    pub shipped: Mark,
     /// Settings, defaults filled in.
     pub settings: Settings,
     /// Users that are not deleted.

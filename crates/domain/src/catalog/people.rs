@@ -5,6 +5,7 @@ use crate::{
     format::{ApiFormat, Capability, OnDisconnect, Role},
     ids::{ClientKeyId, EndpointId, ProviderId, UserId},
     money::NanoUsd,
+    records::Account,
 };
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -20,6 +21,21 @@ pub struct Access {
     pub api_formats: Option<Vec<ApiFormat>>,
     /// Global model names.
     pub models: Option<Vec<String>>,
+}
+
+/// What an account may spend, and what it had spent when the snapshot was read.
+///
+/// What has been spent since is the [`crate::ledger::Ledger`]'s to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Whose money, and in which period.
+    pub account: Account,
+    /// All that may be spent; `None` is unlimited.
+    pub limit: Option<NanoUsd>,
+    /// What the database had as spent.
+    pub spent: NanoUsd,
+    /// From then on nothing may be spent, Unix microseconds: the end of a period that no other follows by itself.
+    pub ends_at: Option<i64>,
 }
 
 /// A person.
@@ -41,8 +57,8 @@ pub struct User {
     pub model_capability_settings: BTreeMap<String, BTreeMap<Capability, bool>>,
     /// The provider that goes first within its priority.
     pub default_provider_id: Option<ProviderId>,
-    /// Spending limit of the open period; `None` is unlimited.
-    pub quota: Option<NanoUsd>,
+    /// The open period's money, or that outside any period.
+    pub quota: Budget,
 }
 
 /// How often and how many at a time; `None` is no limit, 0 allows nothing.
@@ -69,10 +85,8 @@ pub struct ClientKey {
     pub previous_key_hash: Option<KeyHash>,
     /// Until when the former text is accepted, Unix microseconds.
     pub previous_valid_until: Option<i64>,
-    /// Spends its own balance.
-    pub is_standalone: bool,
-    /// What is left of a standalone key's balance; `None` is unlimited.
-    pub balance: Option<NanoUsd>,
+    /// A standalone key's own money: all that was ever granted, and what is used of it. `None`: it spends its owner's.
+    pub balance: Option<Budget>,
     /// What the key may use.
     pub access: Access,
     /// Addresses it may come from; `None` is any.

@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
     format::{ApiFormat, BillingType, Role},
-    money::{Factor, PerMillion},
+    money::{Factor, NanoUsd, PerMillion},
+    records::Account,
     secret::Sealed,
 };
 use uuid::Uuid;
@@ -13,6 +14,11 @@ pub(crate) struct Fixture {
 
 pub(crate) fn id<T: From<Uuid>>(number: u128) -> T {
     T::from(Uuid::from_u128(number))
+}
+
+/// Nothing spent yet.
+pub(crate) fn budget(account: Account, limit: Option<NanoUsd>) -> Budget {
+    Budget { account, limit, spent: NanoUsd::ZERO, ends_at: None }
 }
 
 pub(crate) fn provider(number: u128, name: &str) -> Provider {
@@ -134,7 +140,7 @@ impl Fixture {
             access: Access::default(),
             model_capability_settings: std::collections::BTreeMap::default(),
             default_provider_id: None,
-            quota: None,
+            quota: budget(Account::User(id(Self::USER)), None),
         };
         let key = ClientKey {
             id: id(Self::CLIENT_KEY),
@@ -143,7 +149,6 @@ impl Fixture {
             key_hash: [7; 32],
             previous_key_hash: None,
             previous_valid_until: None,
-            is_standalone: false,
             balance: None,
             access: Access::default(),
             allowed_ips: None,

@@ -1,12 +1,131 @@
-//! The hold: money reserved for a request before it is sent.
-//!
-//! In this version no account is limited, so a hold is of nothing.
+//! The hold: money reserved for a request before it is sent, and the bounds that it is reserved for.
 
-use crate::call::Call;
-use domain::{fault::Fault, ledger::Hold, schedule::Eligible};
+use crate::{
+    Core,
+    call::{Call, Prompt},
+};
+use domain::{
+    catalog::GlobalModel,
+    fault::{Fault, Kind},
+    format::{Capability, RequestType},
+    ledger::{CacheUse, Hold, Output, Short, Sizing},
+    money::NanoUsd,
+    schedule::Eligible,
+};
+use wire::{Peek, Wire, estimate};
 
-#[allow(clippy::unnecessary_wraps, reason = "an account with a limit may not be able to pay")]
-/// Holds what the request may cost at the dearest eligible price.
-pub(crate) fn hold(_call: &Call, _eligible: &Eligible<'_>) -> Result<Hold, Fault> {
-    Ok(Hold::default())
+/// A context that nothing names: the longest that vendors sell.
+const CONTEXT_LONGEST: u64 = 1_000_000;
+/// Output tokens of a request that asks for no maximum, of a model whose own is not known.
+const OUTPUT_DEFAULT: u64 = 16_384;
+/// Answers shorter than this are of no use to who asked for longer ones.
+const LEAST_OUTPUT: u64 = 1_024;
+/// The least maximum that the Responses API takes.
+const LEAST_RESPONSES_OUTPUT: u64 = 16;
+/// The least thinking budget that Anthropic takes.
+const LEAST_THINKING: u64 = 1_024;
+
+/// The most that a request can use, in tokens.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bounds {
+    pub prompt: u64,
+    /// Of all answers together; `None` if nothing bounds them.
+    pub output: Option<u64>,
+}
+
+/// The maximum of each answer as it goes upstream.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Maximum {
+    /// Set or lowered to this.
+    pub set: Option<u64>,
+    /// It guards a hold: nothing may take it out of the body.
+    pub must_hold: bool,
+}
+
+/// Holds what the request may cost at the dearest eligible price, and writes down what that changes in the request.
+pub(crate) fn hold(
+    core: &Core,
+    call: &Call,
+    prompt: &mut Prompt,
+    eligible: &Eligible<'_>,
+) -> Result<(Hold, Bounds), Fault> {
+    if call.request_type == RequestType::CountTokens {
+        return Ok((Hold::default(), Bounds::default()));
+    }
+    let asked = Asked::of(call, &prompt.peek);
+    let prompt_bound = prompt_bound(call, &prompt.peek);
+    let held = core.ports.ledger.hold(&call.caller.key, call.arrival.unix_us, || {
+        let routes = eligible.candidates.iter().map(|candidate| candidate.route);
+        let cache = CacheUse { marked: prompt.peek.cache.any, ttl_minutes: call.cache_ttl_minutes };
+        let defaults = &call.catalog.settings.price_defaults;
+        Sizing::new(&call.model, routes, defaults, cache, prompt_bound, asked.output())
+    });
+    let hold = held.map_err(|short| out_of_money(&short))?;
+    let unbounded = asked.given.is_none() && asked.limit.is_none();
+    let set = hold.lowered_to().or_else(|| (hold.is_limited() && unbounded).then_some(OUTPUT_DEFAULT));
+    prompt.maximum = Maximum { set, must_hold: hold.is_limited() };
+    let each = if hold.is_limited() || !unbounded { Some(set.unwrap_or(asked.maximum())) } else { None };
+    Ok((hold, Bounds { prompt: prompt_bound, output: each.map(|each| each.saturating_mul(asked.choices)) }))
+}
+
+/// What the caller asks for, of each answer.
+struct Asked {
+    choices: u64,
+    /// The largest maximum given.
+    given: Option<u64>,
+    /// The model's own.
+    limit: Option<u64>,
+    least: u64,
+}
+
+impl Asked {
+    fn of(call: &Call, peek: &Peek) -> Self {
+        let given = peek.maxima.iter().map(|maximum| maximum.tokens.value).max();
+        let mut least = given.unwrap_or(LEAST_OUTPUT).min(LEAST_OUTPUT);
+        if call.wire == Wire::Responses {
+            least = least.max(LEAST_RESPONSES_OUTPUT);
+        }
+        // A maximum above the budget leaves it alone; below, the budget becomes the maximum less one.
+        if let Some(budget) = &peek.thinking.budget {
+            least = least.max(LEAST_THINKING.min(budget.value) + 1);
+        }
+        Self { choices: peek.choices, given, limit: call.model.config.output_limit, least }
+    }
+
+    fn maximum(&self) -> u64 {
+        let asked = self.given.or(self.limit).unwrap_or(OUTPUT_DEFAULT);
+        self.limit.map_or(asked, |limit| asked.min(limit))
+    }
+
+    fn output(&self) -> Output {
+        let maximum = self.maximum();
+        Output { choices: self.choices, maximum, least: self.least.min(maximum) }
+    }
+}
+
+/// The most tokens that the prompt can have.
+fn prompt_bound(call: &Call, peek: &Peek) -> u64 {
+    let context = context(&call.model, call);
+    let counted = estimate::prompt_bound(peek, call.catalog.settings.image_token_estimate);
+    match (counted, context) {
+        (Some(counted), Some(context)) => counted.min(context),
+        (Some(counted), None) => counted,
+        (None, context) => context.unwrap_or(CONTEXT_LONGEST),
+    }
+}
+
+fn context(model: &GlobalModel, call: &Call) -> Option<u64> {
+    let long = Capability::Context1m;
+    let is_long = call.required.get(&long) == Some(&true) || call.preferred.contains(&long);
+    if is_long { Some(CONTEXT_LONGEST) } else { model.config.context_limit }
+}
+
+fn out_of_money(short: &Short) -> Fault {
+    let Short { left, needed } = short;
+    let words = if *left <= NanoUsd::ZERO {
+        "the budget of this key is used up".to_owned()
+    } else {
+        format!("the budget of this key does not cover the request: ${left} is left, and it may cost ${needed}")
+    };
+    Fault::new(Kind::OutOfMoney, words).detail(format!("left {left}, needed {needed}"))
 }

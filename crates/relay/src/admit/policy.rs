@@ -1,6 +1,7 @@
 //! What a request asks for, and whether this caller may ask for it.
 
 use crate::{
+    admit::money::Maximum,
     call::{Call, Prompt, features},
     directory::Caller,
     ingress::{
@@ -102,7 +103,8 @@ pub(crate) fn understand(
         catalog,
         caller,
     };
-    let prompt = Prompt { headers, query: arrival.query.clone(), body, peek, _share: share };
+    let prompt =
+        Prompt { headers, query: arrival.query.clone(), body, peek, maximum: Maximum::default(), _share: share };
     Ok((call, prompt))
 }
 

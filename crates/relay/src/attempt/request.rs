@@ -217,8 +217,16 @@ pub(crate) fn body(call: &Call, prompt: &Prompt, endpoint: &Endpoint, model: &st
     if call.wire == Wire::Anthropic && call.required.get(&Capability::Cache1h) == Some(&true) && prompt.peek.cache.any {
         edits.extend(recode::add_ttl(&prompt.peek));
     }
-    if !endpoint.config.strip_params.is_empty() {
-        edits.extend(recode::strip_params(&prompt.body, &endpoint.config.strip_params));
+    if let Some(maximum) = prompt.maximum.set {
+        let chat_field = endpoint.config.max_tokens_field.as_deref().unwrap_or("max_completion_tokens");
+        edits.extend(recode::set_maximum(call.wire, &prompt.peek, maximum, chat_field));
+    }
+    let strips = &endpoint.config.strip_params;
+    if prompt.maximum.must_hold && strips.iter().any(|name| recode::MAXIMA.contains(&name.as_str())) {
+        let others: Vec<_> = strips.iter().filter(|name| !recode::MAXIMA.contains(&name.as_str())).cloned().collect();
+        edits.extend(recode::strip_params(&prompt.body, &others));
+    } else if !strips.is_empty() {
+        edits.extend(recode::strip_params(&prompt.body, strips));
     }
     if edits.is_empty() {
         return (vec![prompt.body.clone()], Vec::new());

@@ -6,6 +6,7 @@ mod bytes;
 mod counting;
 mod endings;
 mod lists;
+mod money;
 mod refusals;
 mod support;
 mod upward;

@@ -4,14 +4,15 @@
 use bytes::Bytes;
 use domain::{
     catalog::{
-        Access, Catalog, ClientKey, Endpoint, EndpointConfig, GlobalModel, GlobalModelConfig, KeyLimits, Model, Parts,
-        Provider, ProviderKey, Settings, Tier, TieredPricing, User,
+        Access, Budget, Catalog, ClientKey, Endpoint, EndpointConfig, GlobalModel, GlobalModelConfig, KeyLimits, Model,
+        Parts, Provider, ProviderKey, Settings, Tier, TieredPricing, User,
     },
     egress::EgressPolicy,
     format::{ApiFormat, BillingType, Role},
-    money::{Factor, PerMillion},
+    ledger::Ledger,
+    money::{Factor, NanoUsd, PerMillion},
     ports::{Answer, CannotOpen, Clock, Directory, Keyring, NotRecorded, Recorder},
-    records::{AttemptEnded, Opened, Progress, Refusal, Settled},
+    records::{Account, AttemptEnded, Opened, Progress, Refusal, Settled},
     secret::{Sealed, Secret},
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -46,6 +47,11 @@ pub(crate) const PROVIDER_KEY: &str = "sk-upstream-ABCDEFGHIJKLMNOPQRSTUV";
 pub(crate) const MODEL: &str = "big-model";
 /// Unix microseconds at the start of every test.
 pub(crate) const START_US: i64 = 1_800_000_000_000_000;
+
+/// Whose money the tests spend.
+pub(crate) fn account() -> Account {
+    Account::User(id(1))
+}
 
 pub(crate) fn id<T: From<Uuid>>(number: u128) -> T {
     T::from(Uuid::from_u128(number))
@@ -147,7 +153,6 @@ pub(crate) fn gateway() -> Builder {
         key_hash: Sha256::digest(CLIENT_KEY).into(),
         previous_key_hash: None,
         previous_valid_until: None,
-        is_standalone: false,
         balance: None,
         access: Access::default(),
         allowed_ips: None,
@@ -168,7 +173,7 @@ pub(crate) fn gateway() -> Builder {
         access: Access::default(),
         model_capability_settings: BTreeMap::new(),
         default_provider_id: None,
-        quota: None,
+        quota: Budget { account: account(), limit: None, spent: NanoUsd::ZERO, ends_at: None },
     };
     let usd = |text: &str| text.parse::<PerMillion>().unwrap();
     let tier = Tier {
@@ -286,6 +291,12 @@ impl Builder {
         self
     }
 
+    /// Gives the user so much to spend.
+    pub(crate) fn quota(mut self, limit: NanoUsd) -> Self {
+        self.parts.users[0].quota.limit = Some(limit);
+        self
+    }
+
     /// Lets addresses outside the internet be dialled.
     pub(crate) fn allow(mut self, net: &str) -> Self {
         self.egress.push(net.parse().unwrap());
@@ -302,8 +313,10 @@ impl Builder {
         let clock = Arc::new(TestClock(Instant::now()));
         let kept = Arc::new(Kept::default());
         let catalog = Arc::new(Catalog::build(self.parts).unwrap());
+        let ledger = Arc::new(Ledger::new(catalog.clone()));
         let ports = Ports {
             directory: Arc::new(Fixed(catalog)),
+            ledger: ledger.clone(),
             keyring: Arc::new(OneKey),
             recorder: kept.clone(),
             limiter: Arc::new(Local::new(clock.clone())),
@@ -313,7 +326,7 @@ impl Builder {
         let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let client = Client::new(options).unwrap();
         let relay = Relay::new(ports, self.bounds, client, &mut Registry::default(), tracker.clone(), shutdown.clone());
-        Gateway { relay, kept, tracker, shutdown }
+        Gateway { relay, kept, ledger, tracker, shutdown }
     }
 }
 
@@ -321,6 +334,7 @@ impl Builder {
 pub(crate) struct Gateway {
     pub relay: Relay,
     pub kept: Arc<Kept>,
+    pub ledger: Arc<Ledger>,
     pub tracker: TaskTracker,
     pub shutdown: CancellationToken,
 }
@@ -369,6 +383,11 @@ impl Gateway {
         let settled = self.kept.settled.lock().unwrap();
         assert_eq!(settled.len(), 1, "settlements");
         settled[0].clone()
+    }
+
+    /// What the user has spent so far.
+    pub(crate) fn spent(&self) -> NanoUsd {
+        self.ledger.settled(account())
     }
 
     /// Ends, and waits for what goes on in the background.

@@ -1,0 +1,265 @@
+//! Every account's money in this process: what the database has, what is on its way there, and what is held.
+//!
+//! A hold lives beside the balance, never inside it, and ends once: settled with the request's cost, or released.
+
+use super::{Mark, Sizing, size::Output};
+use crate::{
+    catalog::{Budget, Catalog, ClientKey},
+    ids::{ClientKeyId, UserId},
+    money::NanoUsd,
+    records::Account,
+};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+/// Locks among which the accounts are divided.
+const SHARDS: usize = 16;
+
+/// The accounts of one process.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The newest snapshot: it says what a key spends from, and what the database had.
+    latest: RwLock<Arc<Catalog>>,
+    shards: [Mutex<HashMap<Account, Balance>>; SHARDS],
+    hasher: RandomState,
+    held: AtomicI64,
+    excess: AtomicU64,
+}
+
+/// One account. What is settled is `shipped + unshipped`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Balance {
+    /// The database's sum.
+    shipped: NanoUsd,
+    /// How far the database was when it had that sum.
+    mark: Mark,
+    /// Settled here and not in that sum yet.
+    unshipped: NanoUsd,
+    held: NanoUsd,
+}
+
+/// The account cannot pay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Short {
+    /// What is neither spent nor held; nothing past a period's end.
+    pub left: NanoUsd,
+    /// The least that the request needs.
+    pub needed: NanoUsd,
+}
+
+/// Money reserved for one request. Dropping it releases what was not settled.
+#[derive(Debug, Default)]
+pub struct Hold {
+    open: Option<(Arc<Ledger>, Account)>,
+    amount: NanoUsd,
+    is_limited: bool,
+    lowered_to: Option<u64>,
+}
+
+impl Ledger {
+    /// Accounts as this snapshot has them, nothing held.
+    pub fn new(first: Arc<Catalog>) -> Self {
+        Self {
+            latest: RwLock::new(first),
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            held: AtomicI64::new(0),
+            excess: AtomicU64::new(0),
+        }
+    }
+
+    /// Reserves what a request of this key may cost: check and reservation are one step.
+    ///
+    /// What does not fit is lowered to what does, as far as `sizing` allows. An account without a limit holds nothing, and
+    /// `sizing` is not asked for. `now_us` is Unix time.
+    ///
+    /// # Errors
+    /// [`Short`] when not even the least maximum can be paid for.
+    pub fn hold(
+        self: &Arc<Self>,
+        key: &ClientKey,
+        now_us: i64,
+        sizing: impl FnOnce() -> Sizing,
+    ) -> Result<Hold, Short> {
+        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
+        // A key that was deleted a moment ago pays from where it did.
+        let current = latest.client_keys.get(&key.id).map_or(key, |key| key);
+        let Some(budget) = latest.budget(current) else { return Ok(Hold::default()) };
+        let mut hold = Hold { open: Some((self.clone(), budget.account)), ..Hold::default() };
+        let Some(limit) = budget.limit else { return Ok(hold) };
+        hold.is_limited = true;
+        let sizing = sizing();
+        let Output { maximum, least, .. } = sizing.output;
+        let full = sizing.cost(maximum);
+        let mut balances = self.balances(budget.account);
+        let balance = balances.entry(budget.account).or_insert_with(|| Balance::of(&latest, budget.account));
+        let over = budget.ends_at.is_some_and(|end| end <= now_us);
+        let left = if over { NanoUsd::ZERO } else { balance.left(limit) };
+        let wanted = if over || left < NanoUsd::ZERO {
+            None
+        } else if full <= left {
+            Some((maximum, full))
+        } else {
+            sizing.fitting(left)
+        };
+        let Some((granted, amount)) = wanted else {
+            hold.open = None;
+            return Err(Short { left, needed: sizing.cost(least) });
+        };
+        balance.held = balance.held + amount;
+        hold.amount = amount;
+        hold.lowered_to = (granted < maximum).then_some(granted);
+        self.held.fetch_add(amount.0, Ordering::Relaxed);
+        Ok(hold)
+    }
+
+    /// Adds to what an account has settled, or takes from it: a settlement was replaced by another.
+    pub fn correct(&self, account: Account, difference: NanoUsd) {
+        self.change(account, |balance| balance.unshipped = balance.unshipped + difference);
+    }
+
+    /// These costs are in the database's sums now, as is everything before `mark`.
+    ///
+    /// Not to be called while a snapshot is on its way from the database to [`Ledger::rebase`].
+    pub fn shipped(&self, mark: Mark, costs: &[(Account, NanoUsd)]) {
+        for (account, cost) in costs {
+            let mut balances = self.balances(*account);
+            // What another process recorded, or an earlier one, is only in the database's sums.
+            let Some(balance) = balances.get_mut(account) else { continue };
+            balance.unshipped = NanoUsd(balance.unshipped.0.saturating_sub(cost.0));
+            if mark > balance.mark {
+                balance.shipped = balance.shipped + *cost;
+            }
+        }
+    }
+
+    /// Takes over limits and sums from a newer snapshot.
+    pub fn rebase(&self, next: &Arc<Catalog>) {
+        let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+        for shard in &self.shards {
+            lock(shard).retain(|account, balance| {
+                let budget = budget_of(next, *account);
+                if let Some(budget) = budget {
+                    (balance.shipped, balance.mark) = (budget.spent, next.shipped);
+                }
+                // An idle account is made again from the snapshot; a period that is closed is not asked for any more.
+                balance.held != NanoUsd::ZERO || balance.unshipped != NanoUsd::ZERO
+            });
+        }
+        *latest = next.clone();
+    }
+
+    /// What an account has settled, as far as this process knows.
+    pub fn settled(&self, account: Account) -> NanoUsd {
+        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.balances(account).get(&account).map(Balance::settled);
+        known.or_else(|| Some(budget_of(&latest, account)?.spent)).unwrap_or_default()
+    }
+
+    /// What is held for all requests in flight.
+    pub fn held(&self) -> NanoUsd {
+        NanoUsd(self.held.load(Ordering::Relaxed))
+    }
+
+    /// By how much settlements have exceeded their holds: usage that was reported above its bounds.
+    pub fn excess(&self) -> u64 {
+        self.excess.load(Ordering::Relaxed)
+    }
+
+    fn balances(&self, account: Account) -> MutexGuard<'_, HashMap<Account, Balance>> {
+        let hash = self.hasher.hash_one(account);
+        lock(&self.shards[usize::from(hash.to_le_bytes()[0]) % SHARDS])
+    }
+
+    fn change(&self, account: Account, change: impl FnOnce(&mut Balance)) {
+        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
+        change(self.balances(account).entry(account).or_insert_with(|| Balance::of(&latest, account)));
+    }
+
+    fn end(&self, account: Account, held: NanoUsd, cost: NanoUsd) {
+        self.change(account, |balance| {
+            balance.held = NanoUsd(balance.held.0.saturating_sub(held.0));
+            balance.unshipped = balance.unshipped + cost;
+        });
+        self.held.fetch_sub(held.0, Ordering::Relaxed);
+    }
+}
+
+impl Balance {
+    /// As a snapshot has it; of a period that is not open any more nothing is known, and nothing is asked.
+    fn of(latest: &Catalog, account: Account) -> Self {
+        let shipped = budget_of(latest, account).map(|budget| budget.spent).unwrap_or_default();
+        Self { shipped, mark: latest.shipped, ..Self::default() }
+    }
+
+    fn settled(&self) -> NanoUsd {
+        self.shipped + self.unshipped
+    }
+
+    /// What may still be held; negative when more is spent than may be.
+    fn left(&self, limit: NanoUsd) -> NanoUsd {
+        NanoUsd(limit.0.saturating_sub((self.settled() + self.held).0))
+    }
+}
+
+impl Hold {
+    /// Who pays, limited or not; `None` where nothing can be owed.
+    pub fn account(&self) -> Option<Account> {
+        self.open.as_ref().map(|(_, account)| *account)
+    }
+
+    /// How much.
+    pub fn amount(&self) -> NanoUsd {
+        self.amount
+    }
+
+    /// Whether the account has a limit, so that the request must stay within its bounds.
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
+    /// The maximum that the request has to be lowered to, so that the account can pay.
+    pub fn lowered_to(&self) -> Option<u64> {
+        self.lowered_to
+    }
+
+    /// Ends it with what the request cost, which the account then has spent.
+    pub fn settle(mut self, cost: NanoUsd) {
+        let Some((ledger, account)) = self.open.take() else { return };
+        if self.is_limited && cost > self.amount {
+            let excess = u64::try_from(cost.0.saturating_sub(self.amount.0)).unwrap_or(0);
+            ledger.excess.fetch_add(excess, Ordering::Relaxed);
+        }
+        ledger.end(account, self.amount, cost);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some((ledger, account)) = self.open.take() {
+            ledger.end(account, self.amount, NanoUsd::ZERO);
+        }
+    }
+}
+
+/// What a snapshot says of an account; `None` of a period that is not open any more.
+fn budget_of(catalog: &Catalog, account: Account) -> Option<&Budget> {
+    let of_user = |user: UserId| catalog.users.get(&user).map(|user| &user.quota);
+    let of_key = |key: ClientKeyId| catalog.client_keys.get(&key)?.balance.as_ref();
+    let budget = match account {
+        Account::Quota(user, _) | Account::User(user) => of_user(user),
+        Account::Key(key) => of_key(key),
+    };
+    budget.filter(|budget| budget.account == account)
+}
+
+/// A panic under one of these locks leaves plain numbers behind, which are still right.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
