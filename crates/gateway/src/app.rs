@@ -27,7 +27,8 @@ use store::{
     Published, Store, SystemClock,
     journal::{Journal, Opening},
     lease::Lease,
-    load, settle,
+    load,
+    settle::{self, Shipper},
 };
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -92,9 +93,14 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
         Some(document) => Some(catalog::apply(&store, document, config).await?),
         None => None,
     };
-    let first = Catalog::build(load(store.db()).await?).context("the catalog in the database contradicts itself")?;
+    let mut first = read_catalog(&store).await?;
     settle::recover(store.db(), &journal, &first, interrupted).await?;
+    let mut shipper = Shipper::new(&store, journal.clone());
+    if shipper.catch_up().await.context("what the journal has for the database cannot be shipped")? {
+        first = read_catalog(&store).await?; // its sums are whole now
+    }
     let published = Arc::new(Published::new(first));
+    let shipper = shipper.with_ledger(published.ledger().clone());
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let traffic = Arc::new(Traffic::default());
@@ -105,13 +111,14 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
         keyring: store.vault().clone(),
         recorder: journal.clone(),
         limiter: Arc::new(Local::new(clock.clone())),
+        ledger: published.ledger().clone(),
         clock: clock.clone(),
     };
     let client = Client::new(ClientOptions { egress: config.egress.clone(), in_process: start.in_process })?;
     let relay = Relay::new(ports, config.bounds.clone(), client, &mut registry, requests.clone(), shutdown.clone());
     telemetry::register(&mut registry, journal.clone(), published.clone(), traffic.clone());
 
-    let jobs = Jobs::start(&store, &journal, &published, lease.clone());
+    let jobs = Jobs::start(&store, &journal, &published, lease.clone(), shipper);
     let status = Arc::new(Process {
         listen: [Some(address), admin_address].into_iter().flatten().collect(),
         clock,
@@ -153,6 +160,10 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
         shutdown,
         grace: config.shutdown_grace,
     })
+}
+
+async fn read_catalog(store: &Store) -> Result<Catalog> {
+    Catalog::build(load(store).await?).context("the catalog in the database contradicts itself")
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {

@@ -41,7 +41,7 @@ pub struct Demo {
 /// Serves the demo until SIGTERM or SIGINT.
 pub(crate) async fn run(config: Config) -> Result<u8> {
     let mut signals = serve::Signals::new()?;
-    let Some(demo) = signals.unless(start(config.clone())).await else { return Ok(0) };
+    let Some(demo) = signals.unless(Box::pin(start(config.clone()))).await else { return Ok(0) };
     let demo = demo?;
     serve::announce(&demo.running, &config)?;
     out::line(demo.hints())?;

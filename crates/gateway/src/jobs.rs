@@ -52,10 +52,15 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// Starts all of them.
-    pub(crate) fn start(store: &Store, journal: &Arc<Journal>, published: &Arc<Published>, lease: Lease) -> Self {
+    pub(crate) fn start(
+        store: &Store,
+        journal: &Arc<Journal>,
+        published: &Arc<Published>,
+        lease: Lease,
+        shipper: Shipper,
+    ) -> Self {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let health = Arc::new(Health::default());
-        let shipper = Shipper::new(store, journal.clone());
         let shipping = shipper.shipping();
         tasks.spawn(feed::follow(store.clone(), published.clone(), cancel.clone()));
         tasks.spawn(shipper.run(cancel.clone()));

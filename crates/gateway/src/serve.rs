@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) async fn run(config: &Config, document: Option<Document>) -> Result<u8> {
     let mut signals = Signals::new()?;
     let start = Start { catalog: document, ..Start::default() };
-    let Some(running) = signals.unless(app::start(config, start)).await else { return Ok(0) };
+    let Some(running) = signals.unless(Box::pin(app::start(config, start))).await else { return Ok(0) };
     let running = running?;
     if let Some(report) = &running.applied {
         catalog::tell(report)?;

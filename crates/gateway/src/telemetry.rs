@@ -87,6 +87,9 @@ impl Collector for Figures {
         gauge("tollgate_journal_unshipped", "Settlements that are not in the database yet", stats.unshipped)?;
         gauge("tollgate_journal_waiting", "Settlements that wait in memory for the journal", stats.waiting)?;
         gauge("tollgate_journal_writable", "Whether the journal takes records", u64::from(stats.writable))?;
+        let ledger = self.published.ledger();
+        let held = u64::try_from(ledger.held().0).unwrap_or(0);
+        gauge("tollgate_held_nano_usd", "Held for requests in flight, in nano-dollars", held)?;
         gauge("tollgate_connections", "Open client connections", self.traffic.connections())?;
         let catalog = self.published.catalog();
         gauge("tollgate_catalog_revision", "Revision of the catalog in force", catalog.revision)?;
@@ -100,6 +103,8 @@ impl Collector for Figures {
         };
         counter("tollgate_journal_write_errors", "Failed writes and syncs of the journal", stats.write_errors)?;
         counter("tollgate_journal_lost", "Settlements that neither journal nor memory had room for", stats.lost)?;
+        let excess = "Reported usage above what was held for it, in nano-dollars";
+        counter("tollgate_hold_excess_nano_usd", excess, ledger.excess())?;
         counter("tollgate_interrupted", "Requests found open at the start", stats.interrupted)?;
         counter("tollgate_accept_errors", "Connections that could not be accepted", self.traffic.accept_errors())
     }

@@ -98,7 +98,7 @@ pub async fn follow(store: Store, published: Arc<Published>, cancel: Cancellatio
         }
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = follower.poll(&mut watcher, store.db()) => {}
+            () = follower.poll(&mut watcher, &store) => {}
         }
     }
 }
@@ -112,8 +112,8 @@ struct Follower {
 }
 
 impl Follower {
-    async fn poll(&mut self, watcher: &mut Watcher, db: &Db) {
-        match within(READ_WITHIN, self.step(watcher, db)).await {
+    async fn poll(&mut self, watcher: &mut Watcher, store: &Store) {
+        match within(READ_WITHIN, self.step(watcher, store)).await {
             Ok(()) => {
                 if self.failing {
                     tracing::info!("configuration changes are followed again");
@@ -129,12 +129,13 @@ impl Follower {
         }
     }
 
-    async fn step(&mut self, watcher: &mut Watcher, db: &Db) -> Result<(), DbError> {
+    async fn step(&mut self, watcher: &mut Watcher, store: &Store) -> Result<(), DbError> {
         self.stale |= watcher.changed().await?;
         if !self.stale {
             return Ok(());
         }
-        let parts = load(db).await?;
+        let _books = store.books.lock().await;
+        let parts = load(store).await?;
         self.stale = false;
         let revision = parts.revision;
         match Catalog::build(parts) {

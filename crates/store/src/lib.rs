@@ -96,6 +96,8 @@ pub struct Store {
     data_dir: DataDir,
     node: NodeId,
     sync: SyncMode,
+    /// Held while sums move between the database and memory: by shipping, and by reading a snapshot.
+    books: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Store {
@@ -113,7 +115,7 @@ impl Store {
         let db = Db::connect(&url).await.map_err(|source| OpenError::Connect { url: url.to_string(), source })?;
         migrate::run(&db).await?;
         let node = data_dir.node_id()?;
-        Ok(Self { db, vault: Arc::new(Vault::new(&master)), data_dir, node, sync: config.sync })
+        Ok(Self { db, vault: Arc::new(Vault::new(&master)), data_dir, node, sync: config.sync, books: Arc::default() })
     }
 
     /// The database.

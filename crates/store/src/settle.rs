@@ -15,10 +15,10 @@ pub use recover::{Recovered, recover};
 pub use ship::{Shipper, Shipping};
 
 use crate::{
-    db::{Db, DbError},
+    db::{Db, DbError, Tx},
     journal::Position,
 };
-use domain::{ids::NodeId, records::Epoch};
+use domain::{ids::NodeId, ledger::Mark, records::Epoch};
 use std::{io, path::PathBuf};
 
 /// Why shipping does not get on; it tries again.
@@ -64,6 +64,15 @@ pub(crate) async fn note_epoch(db: &Db, epoch: Epoch) -> Result<(), DbError> {
     let mut tx = db.begin().await?;
     tx.run(NOTE, vec![epoch.node.uuid().into(), crate::db::Value::count(epoch.number)]).await?;
     tx.commit().await
+}
+
+/// How much of a node's journal is in the sums that this transaction sees.
+pub(crate) async fn shipped(tx: &mut Tx, node: NodeId) -> Result<Mark, DbError> {
+    const LAST: &str = "SELECT epoch, segment, shipped_offset FROM journal_marks WHERE node_id = $1 \
+                        ORDER BY epoch DESC LIMIT 1";
+    tx.row(LAST, vec![node.uuid().into()]).await?.map_or(Ok(Mark::default()), |row| {
+        Ok(Mark { epoch: row.number("epoch")?, segment: row.number("segment")?, offset: row.number("shipped_offset")? })
+    })
 }
 
 /// How far a node's journal is in the database: a place per epoch.

@@ -1,27 +1,33 @@
 //! From the database to the catalog in force.
 
 use crate::{
-    db::{Db, DbError},
+    Store,
+    db::DbError,
     feed,
     repo::{
         api_keys, endpoints, global_models, mappings, models, prices, provider_keys, providers, quotas, settings, users,
     },
+    settle,
 };
 use arc_swap::ArcSwap;
 use domain::{
     catalog::{Catalog, Parts},
+    ledger::Ledger,
     ports::Directory,
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio::sync::watch;
 
 /// Reads everything that a catalog is built from, as one state of the database.
-pub async fn load(db: &Db) -> Result<Parts, DbError> {
-    let mut tx = db.read().await?;
+pub async fn load(store: &Store) -> Result<Parts, DbError> {
+    let mut tx = store.db().read().await?;
     let revision = feed::revision(&mut tx).await?;
     let settings = settings::load(&mut tx).await?;
     let quotas = quotas::active_any_owner(&mut tx).await?;
-    let quotas: HashMap<_, _> = quotas.into_iter().map(|quota| (quota.user_id, quota.quota_usd)).collect();
+    let quotas: HashMap<_, _> = quotas.into_iter().map(|open| (open.quota.user_id, open)).collect();
+    let shipped = settle::shipped(&mut tx, store.node()).await?;
+    let spent = users::spent_any_owner(&mut tx).await?;
+    let used = api_keys::used_any_owner(&mut tx).await?;
     let users = users::all_any_owner(&mut tx).await?;
     let mut by_key: HashMap<_, Vec<_>> = HashMap::new();
     for mapping in mappings::all_any_owner(&mut tx).await? {
@@ -39,19 +45,21 @@ pub async fn load(db: &Db) -> Result<Parts, DbError> {
 
     Ok(Parts {
         revision,
+        shipped,
         settings,
         users: users
             .into_iter()
             .map(|row| {
-                let quota = quotas.get(&row.id).copied().or(row.quota_usd);
-                row.user(quota)
+                let (open, spent) = (quotas.get(&row.id), spent.get(&row.id).copied());
+                row.user(open, spent.unwrap_or_default())
             })
             .collect(),
         client_keys: keys
             .into_iter()
             .map(|row| {
                 let mappings = by_key.remove(&row.id).unwrap_or_default();
-                row.client_key(mappings)
+                let used = used.get(&row.id).copied().unwrap_or_default();
+                row.client_key(used, mappings)
             })
             .collect(),
         providers: providers.iter().map(providers::ProviderRow::provider).collect(),
@@ -74,18 +82,25 @@ pub async fn load(db: &Db) -> Result<Parts, DbError> {
     })
 }
 
-/// The catalog in force, swapped whole and only forward.
-#[derive(Debug, Default)]
+/// The catalog in force, swapped whole and only forward, and the accounts that it sets limits to.
+#[derive(Debug)]
 pub struct Published {
     current: ArcSwap<Catalog>,
     revision: watch::Sender<u64>,
+    ledger: Arc<Ledger>,
 }
 
 impl Published {
     /// Starts with this catalog.
     pub fn new(first: Catalog) -> Self {
         let revision = watch::Sender::new(first.revision);
-        Self { current: ArcSwap::from_pointee(first), revision }
+        let first = Arc::new(first);
+        Self { ledger: Arc::new(Ledger::new(first.clone())), current: ArcSwap::new(first), revision }
+    }
+
+    /// Every account's money. Its sums follow the database only if [`Shipper`](crate::settle::Shipper) has it, too.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     /// Puts a newer catalog in force; false if the one in force is as new. One task per process publishes.
@@ -93,7 +108,9 @@ impl Published {
         let revision = next.revision;
         let newer = self.current.load().revision < revision;
         if newer {
-            self.current.store(Arc::new(next));
+            let next = Arc::new(next);
+            self.ledger.rebase(&next);
+            self.current.store(next);
             self.revision.send_replace(revision);
         }
         newer

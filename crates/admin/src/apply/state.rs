@@ -8,6 +8,8 @@ use domain::{
     catalog::{Catalog, ClientKey, Parts, Settings, User},
     format::ApiFormat,
     ids::{EndpointId, GlobalModelId, ProviderId, UserId},
+    ledger::Mark,
+    money::NanoUsd,
 };
 use std::collections::{HashMap, HashSet};
 use store::{
@@ -20,7 +22,7 @@ use store::{
         models::{self, ModelRow},
         provider_keys::{self, ProviderKeyRow},
         providers::{self, ProviderRow},
-        quotas::{self, QuotaRow},
+        quotas::{self, Open, QuotaRow},
         settings,
         users::{self, UserRow},
     },
@@ -65,7 +67,7 @@ impl State {
     pub(crate) async fn read(tx: &mut Tx) -> Result<Self, DbError> {
         let settings = settings::load(tx).await?;
         let mut periods: HashMap<UserId, QuotaRow> =
-            quotas::active_any_owner(tx).await?.into_iter().map(|period| (period.user_id, period)).collect();
+            quotas::active_any_owner(tx).await?.into_iter().map(|open| (open.quota.user_id, open.quota)).collect();
         let people = users::all_any_owner(tx).await?.into_iter();
         let people = people.map(|row| Person { period: periods.remove(&row.id), row }).collect();
         let mut ties: HashMap<_, Vec<MappingRow>> = HashMap::new();
@@ -141,6 +143,7 @@ impl State {
     pub(crate) fn catalog(&self) -> Result<Catalog, ApplyError> {
         let parts = Parts {
             revision: 0,
+            shipped: Mark::default(),
             settings: self.settings.clone(),
             users: self.users.rows().map(Person::user).collect(),
             client_keys: self.client_keys.rows().map(Key::client_key).collect(),
@@ -156,14 +159,14 @@ impl State {
 
 impl Person {
     fn user(&self) -> User {
-        let quota = self.period.as_ref().map(|period| period.quota_usd).or(self.row.quota_usd);
-        self.row.clone().user(quota)
+        let open = self.period.clone().map(|quota| Open { quota, used_usd: NanoUsd::ZERO });
+        self.row.clone().user(open.as_ref(), NanoUsd::ZERO)
     }
 }
 
 impl Key {
     fn client_key(&self) -> ClientKey {
-        self.row.clone().client_key(self.mappings.iter().map(MappingRow::mapping).collect())
+        self.row.clone().client_key(NanoUsd::ZERO, self.mappings.iter().map(MappingRow::mapping).collect())
     }
 }
 

@@ -43,7 +43,7 @@ async fn a_document_makes_its_catalog_on_an_empty_database() {
     assert_eq!((laptop.name.as_str(), laptop.limits.rate, laptop.limits.concurrent), ("laptop", Some(100), Some(5)));
     let ann = &catalog.users[&laptop.user_id.unwrap()];
     assert_eq!(
-        (ann.email.as_str(), ann.role, ann.quota),
+        (ann.email.as_str(), ann.role, ann.quota.limit),
         ("ann@example.com", Role::User, Some(NanoUsd(10_000_000_000)))
     );
 
@@ -103,8 +103,7 @@ async fn a_key_without_text_is_minted_and_works() {
     let found = store::fingerprint(kiosk.key.clone());
     let catalog = gateway.catalog().await;
     let key = catalog.client_key(&found.hash, NOW).unwrap();
-    assert!(key.is_standalone);
-    assert_eq!(key.balance, Some(NanoUsd(5_000_000_000)));
+    assert_eq!(key.balance.unwrap().limit, Some(NanoUsd(5_000_000_000)));
 
     let row = key_row(&gateway, key.id).await;
     assert_eq!(row.key_prefix, Some(found.prefix));

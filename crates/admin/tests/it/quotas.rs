@@ -4,12 +4,12 @@ use store::repo::quotas::{self, QuotaRow};
 
 async fn period(gateway: &Gateway) -> Option<QuotaRow> {
     let mut tx = gateway.store.db().read().await.unwrap();
-    quotas::active_any_owner(&mut tx).await.unwrap().pop()
+    quotas::active_any_owner(&mut tx).await.unwrap().pop().map(|open| open.quota)
 }
 
 async fn limit(gateway: &Gateway) -> Option<NanoUsd> {
     let catalog = gateway.catalog().await;
-    catalog.users.values().find(|user| user.username == "ann").unwrap().quota
+    catalog.users.values().find(|user| user.username == "ann").unwrap().quota.limit
 }
 
 fn ann(quota: &str) -> String {

@@ -105,12 +105,12 @@ impl Gateway {
     }
 
     pub(crate) async fn catalog(&self) -> Catalog {
-        Catalog::build(store::load(self.store.db()).await.unwrap()).unwrap()
+        Catalog::build(store::load(&self.store).await.unwrap()).unwrap()
     }
 
     /// All that a catalog is built from, its revision included, to see that nothing changed.
     pub(crate) async fn picture(&self) -> String {
-        format!("{:#?}", store::load(self.store.db()).await.unwrap())
+        format!("{:#?}", store::load(&self.store).await.unwrap())
     }
 }
 

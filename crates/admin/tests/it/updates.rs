@@ -120,7 +120,7 @@ api_keys: [{name: kiosk, balance_usd: 500}]
     assert!(gateway.diff(document).await.is_empty());
     let catalog = gateway.catalog().await;
     let kiosk = catalog.client_keys.values().find(|key| key.name == "kiosk").unwrap();
-    assert_eq!(kiosk.balance, Some(NanoUsd(5_000_000_000)));
+    assert_eq!(kiosk.balance.unwrap().limit, Some(NanoUsd(5_000_000_000)));
 }
 
 #[tokio::test]

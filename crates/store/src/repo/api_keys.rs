@@ -3,14 +3,15 @@
 use super::{Entity, access_values, read_access};
 use crate::db::{DbError, Row, Tx, Value};
 use domain::{
-    catalog::{Access, ClientKey, KeyHash, KeyLimits, Mapping},
+    catalog::{Access, Budget, ClientKey, KeyHash, KeyLimits, Mapping},
     format::{Capability, OnDisconnect},
     ids::{ClientKeyId, UserId},
     money::NanoUsd,
+    records::Account,
     secret::Sealed,
 };
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// A client key's configuration.
@@ -65,8 +66,15 @@ pub struct ClientKeyRow {
 }
 
 impl ClientKeyRow {
-    /// As the catalog holds it.
-    pub fn client_key(self, mappings: Vec<Mapping>) -> ClientKey {
+    /// As the catalog holds it; `used` is what was ever spent from its balance.
+    pub fn client_key(self, used: NanoUsd, mappings: Vec<Mapping>) -> ClientKey {
+        let balance = self.is_standalone.then(|| Budget {
+            account: Account::Key(self.id),
+            // Settling moves money from what is left to what is used: their sum is all that was ever granted.
+            limit: self.current_balance_usd.map(|left| left + used),
+            spent: used,
+            ends_at: None,
+        });
         ClientKey {
             id: self.id,
             user_id: self.user_id,
@@ -74,8 +82,7 @@ impl ClientKeyRow {
             key_hash: self.key_hash,
             previous_key_hash: self.previous_key_hash,
             previous_valid_until: self.previous_valid_until,
-            is_standalone: self.is_standalone,
-            balance: self.current_balance_usd.filter(|_| self.is_standalone),
+            balance,
             access: self.access,
             allowed_ips: self.allowed_ips,
             limits: KeyLimits { rate: self.rate_limit, concurrent: self.concurrent_limit },
@@ -211,4 +218,10 @@ pub async fn update_any_owner(tx: &mut Tx, key: &ClientKeyRow) -> Result<bool, D
 pub async fn delete_any_owner(tx: &mut Tx, id: ClientKeyId) -> Result<bool, DbError> {
     const BURY: &str = "SELECT id, 'client_key' AS kind, COALESCE(name, '') AS name FROM api_keys WHERE id = $1";
     super::delete(tx, ClientKeyRow::TABLE, id.uuid(), &[BURY]).await
+}
+
+/// What was ever spent from balances, by key; keys that have spent nothing are left out.
+pub(crate) async fn used_any_owner(tx: &mut Tx) -> Result<HashMap<ClientKeyId, NanoUsd>, DbError> {
+    const USED: &str = "SELECT id, balance_used_usd FROM api_keys WHERE is_standalone AND balance_used_usd <> 0";
+    tx.rows(USED, vec![]).await?.iter().map(|row| Ok((row.id("id")?, row.usd("balance_used_usd")?))).collect()
 }

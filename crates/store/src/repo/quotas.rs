@@ -5,8 +5,10 @@ use crate::{
     feed,
 };
 use domain::{
+    catalog::Budget,
     ids::{QuotaId, UserId},
     money::NanoUsd,
+    records::Account,
 };
 use std::{fmt, str::FromStr};
 
@@ -78,11 +80,34 @@ fn read(row: &Row) -> Result<QuotaRow, DbError> {
     })
 }
 
+/// A period in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Its row.
+    pub quota: QuotaRow,
+    /// What has been spent in it.
+    pub used_usd: NanoUsd,
+}
+
+impl Open {
+    /// As the catalog holds it. Days and months follow each other by themselves; past a custom period nothing may be spent.
+    pub(crate) fn budget(&self) -> Budget {
+        let Self { quota, used_usd } = self;
+        Budget {
+            account: Account::Quota(quota.user_id, quota.id),
+            limit: Some(quota.quota_usd),
+            spent: *used_usd,
+            ends_at: (quota.quota_type == QuotaType::Custom).then_some(quota.period_end),
+        }
+    }
+}
+
 /// The active periods of all users.
-pub async fn active_any_owner(tx: &mut Tx) -> Result<Vec<QuotaRow>, DbError> {
-    const ACTIVE: &str = "SELECT id, user_id, quota_type, quota_usd, period_start, period_end FROM user_quotas \
-                          WHERE is_active ORDER BY id";
-    tx.rows(ACTIVE, vec![]).await?.iter().map(read).collect()
+pub async fn active_any_owner(tx: &mut Tx) -> Result<Vec<Open>, DbError> {
+    const ACTIVE: &str = "SELECT id, user_id, quota_type, quota_usd, period_start, period_end, used_usd \
+                          FROM user_quotas WHERE is_active ORDER BY id";
+    let rows = tx.rows(ACTIVE, vec![]).await?;
+    rows.iter().map(|row| Ok(Open { quota: read(row)?, used_usd: row.usd("used_usd")? })).collect()
 }
 
 /// Closes the user's active period, if there is one, and opens this one with nothing used; the user's row mirrors it.

@@ -1,15 +1,16 @@
 //! Users and the one preference that routes their requests.
 
-use super::{Entity, access_values, read_access};
+use super::{Entity, access_values, quotas, read_access};
 use crate::{
     db::{DbError, Row, Tx, Value},
     feed, mint,
 };
 use domain::{
-    catalog::{Access, User},
+    catalog::{Access, Budget, User},
     format::{Capability, Role},
     ids::{ProviderId, UserId},
     money::NanoUsd,
+    records::Account,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -53,8 +54,10 @@ pub struct UserRow {
 }
 
 impl UserRow {
-    /// As the catalog holds it; `quota` is the limit in force.
-    pub fn user(self, quota: Option<NanoUsd>) -> User {
+    /// As the catalog holds it: with the period in force, or what was spent outside any.
+    pub fn user(self, open: Option<&quotas::Open>, spent: NanoUsd) -> User {
+        let outside = || Budget { account: Account::User(self.id), limit: self.quota_usd, spent, ends_at: None };
+        let quota = open.map_or_else(outside, quotas::Open::budget);
         User {
             id: self.id,
             username: self.username,
@@ -178,4 +181,10 @@ async fn prefer(tx: &mut Tx, user: &UserRow) -> Result<(), DbError> {
     let values = vec![mint::<Uuid>().into(), tx.now_us().into(), user.id.uuid().into(), provider.uuid().into()];
     tx.run(PREFER, values).await?;
     Ok(())
+}
+
+/// What users have spent in what runs now, period or not; who has spent nothing is left out.
+pub(crate) async fn spent_any_owner(tx: &mut Tx) -> Result<HashMap<UserId, NanoUsd>, DbError> {
+    const SPENT: &str = "SELECT id, used_usd FROM users WHERE used_usd <> 0";
+    tx.rows(SPENT, vec![]).await?.iter().map(|row| Ok((row.id("id")?, row.usd("used_usd")?))).collect()
 }

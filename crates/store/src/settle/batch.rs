@@ -8,7 +8,8 @@ use crate::{
 };
 use domain::{
     ids::{NodeId, RequestId},
-    records::{Record, Settled},
+    money::NanoUsd,
+    records::{Account, Record, Settled},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -44,6 +45,9 @@ pub(super) struct Batch {
     /// It ends before the journal does.
     pub(super) more: bool,
 }
+
+/// By how much a batch moves what accounts have spent.
+pub(super) type Spent = Vec<(Account, NanoUsd)>;
 
 /// Reads on from a place.
 pub(super) fn read(shared: &Shared, from: Position, bounds: Bounds) -> Result<Batch, ShipError> {
@@ -130,7 +134,7 @@ pub(super) async fn settled_before(tx: &mut Tx, batch: &Batch) -> Result<HashSet
 
 /// Puts a batch into the tables; what `replaced` names is taken out first.
 ///
-/// False if other requests have rows, too: the transaction is then to be undone. Asking for them in every batch would cost
+/// What accounts have spent by it; `None` if other requests have rows, too: the transaction is then to be undone. Asking for them in every batch would cost
 /// more than doing a batch again in the rare case.
 pub(super) async fn write(
     tx: &mut Tx,
@@ -138,21 +142,21 @@ pub(super) async fn write(
     batch: &Batch,
     refusals: &[(Uuid, RefusalCount)],
     replaced: &HashSet<RequestId>,
-) -> Result<bool, DbError> {
+) -> Result<Option<Spent>, DbError> {
     let mut tally = Tally::default();
     for settled in batch.settled.iter().filter(|settled| replaced.contains(&settled.usage.request_id)) {
         take_out(tx, settled, &mut tally).await?;
     }
     let rows: Vec<_> = batch.settled.iter().map(|settled| &settled.usage).collect();
     if !usage::insert(tx, &rows).await? {
-        return Ok(false);
+        return Ok(None);
     }
     let all: Vec<&Settled> = batch.settled.iter().collect();
     candidates::insert(tx, &all).await?;
     for settled in &all {
         tally.add(settled);
     }
-    tally.write(tx).await?;
+    let spent = tally.write(tx).await?;
     let events: Vec<_> = refusals.iter().map(|(id, count)| event(*id, count)).collect();
     if !events.is_empty() {
         audit::append(tx, node, &events).await?;
@@ -160,7 +164,7 @@ pub(super) async fn write(
     for mark in batch.marks.values() {
         write_mark(tx, node, *mark).await?;
     }
-    Ok(true)
+    Ok(Some(spent))
 }
 
 /// Takes the rows of an earlier settlement out, and its figures out of the sums.

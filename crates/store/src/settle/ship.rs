@@ -2,7 +2,7 @@
 
 use super::{
     ShipError,
-    batch::{self, Batch, Bounds, Change},
+    batch::{self, Batch, Bounds, Change, Spent},
     marks,
 };
 use crate::{
@@ -11,7 +11,10 @@ use crate::{
     journal::{Journal, Position, RefusalCount, SegmentId},
     mint,
 };
-use domain::ids::{NodeId, RequestId};
+use domain::{
+    ids::{NodeId, RequestId},
+    ledger::{Ledger, Mark},
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -46,8 +49,8 @@ pub struct Shipper {
     pub(super) bounds: Bounds,
     /// Up to here it is shipped; `None` when that has to be asked.
     pub(super) at: Option<Position>,
-    /// The mark of the transaction whose outcome is not known, and its settlements.
-    doubtful: Option<(Position, u64)>,
+    /// The transaction whose outcome is not known.
+    doubtful: Option<Doubtful>,
     /// What was in the journal at the start is counted.
     started: bool,
     /// Requests without an ending so far, and where they were opened. Their segments are kept.
@@ -55,6 +58,19 @@ pub struct Shipper {
     /// Counters that were taken and are not written yet.
     refusals: Vec<(Uuid, RefusalCount)>,
     shipping: Shipping,
+    /// Learns what is in the database's sums.
+    ledger: Option<Arc<Ledger>>,
+    /// See [`Store`].
+    books: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A transaction whose commit has not answered.
+#[derive(Debug)]
+struct Doubtful {
+    /// It has come through if the database is as far as this.
+    mark: Position,
+    settlements: u64,
+    spent: Spent,
 }
 
 /// Where shipping stands.
@@ -93,7 +109,25 @@ impl Shipper {
             open: HashMap::new(),
             refusals: Vec::new(),
             shipping: Shipping(Arc::default()),
+            ledger: None,
+            books: store.books.clone(),
         }
+    }
+
+    /// Tells this ledger from now on what is in the database's sums. Nothing may be on its way there when it is given.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Arc<Ledger>) -> Self {
+        Self { ledger: Some(ledger), ..self }
+    }
+
+    /// Ships what earlier epochs left, before anything is served; whether there was something.
+    ///
+    /// # Errors
+    /// Whatever keeps the database from taking it: a process that starts needs its database.
+    pub async fn catch_up(&mut self) -> Result<bool, ShipError> {
+        let before = self.journal.stats().unshipped;
+        self.pass().await?;
+        Ok(before > 0)
     }
 
     /// To wait for it.
@@ -197,21 +231,38 @@ impl Shipper {
         let refused = self.refusals.len().min(BATCH_MAX);
         let refusals = &self.refusals[..refused];
         let mut tx = self.db.begin().await?;
-        if !batch::write(&mut tx, self.node, batch, refusals, &HashSet::new()).await? {
+        let mut spent = batch::write(&mut tx, self.node, batch, refusals, &HashSet::new()).await?;
+        if spent.is_none() {
             tx.undo().await?;
             tx = self.db.begin().await?;
             let replaced = batch::settled_before(&mut tx, batch).await?;
-            if !batch::write(&mut tx, self.node, batch, refusals, &replaced).await? {
-                return Err(DbError::Unstorable("a request was settled by somebody else meanwhile".to_owned()).into());
-            }
+            spent = batch::write(&mut tx, self.node, batch, refusals, &replaced).await?;
         }
+        let Some(spent) = spent else {
+            return Err(DbError::Unstorable("a request was settled by somebody else meanwhile".to_owned()).into());
+        };
+        let done = batch.marks.values().last().map(|mark| Doubtful { mark: *mark, settlements: batch.count, spent });
         self.at = None;
-        self.doubtful = batch.marks.values().last().map(|mark| (*mark, batch.count));
+        self.doubtful = done;
+        // A snapshot that is read now must either have all of it, and memory know that, or nothing.
+        let books = self.books.clone();
+        let _books = books.lock().await;
         tx.commit().await?;
-        self.doubtful = None;
+        if let Some(done) = self.doubtful.take() {
+            self.done(&done);
+        }
         self.refusals.drain(..refused);
-        self.journal.shared().shipped(batch.count);
         Ok(())
+    }
+
+    /// A transaction has come through.
+    fn done(&self, done: &Doubtful) {
+        self.journal.shared().shipped(done.settlements);
+        if let Some(ledger) = &self.ledger {
+            let Position { segment, offset } = done.mark;
+            let mark = Mark { epoch: segment.epoch, segment: segment.number, offset };
+            ledger.shipped(mark, &done.spent);
+        }
     }
 
     /// Asks the database how far it has come.
@@ -235,8 +286,10 @@ impl Shipper {
             let shipped = shared.take_found().iter().filter(|end| **end <= start).count();
             shared.shipped(shipped as u64);
         }
-        if let Some((_, count)) = self.doubtful.take().filter(|(mark, _)| start >= *mark) {
-            shared.shipped(count);
+        if let Some(done) = self.doubtful.take().filter(|done| start >= done.mark) {
+            let books = self.books.clone();
+            let _books = books.lock().await;
+            self.done(&done);
         }
         Ok(start)
     }

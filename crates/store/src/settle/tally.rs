@@ -4,6 +4,7 @@ use crate::db::{DbError, Tx};
 use domain::{
     format::RequestType,
     ids::{ClientKeyId, GlobalModelId, ProviderId, ProviderKeyId, QuotaId, UserId},
+    money::NanoUsd,
     records::{Account, AttemptOutcome, Settled},
 };
 use sqlx::AssertSqlSafe;
@@ -124,9 +125,15 @@ impl Tally {
         }
     }
 
-    /// Moves every counter.
-    pub(super) async fn write(mut self, tx: &mut Tx) -> Result<(), DbError> {
+    /// Moves every counter. Hands back what each account has spent by it.
+    pub(super) async fn write(mut self, tx: &mut Tx) -> Result<Vec<(Account, NanoUsd)>, DbError> {
         self.name_pots(tx).await?;
+        let account = |pot: &Pot| match *pot {
+            Pot::Quota(user, quota) => Account::Quota(user, quota),
+            Pot::User(user) => Account::User(user),
+            Pot::Key(key) => Account::Key(key),
+        };
+        let spent = self.pots.iter().map(|(pot, cost)| (account(pot), NanoUsd(*cost))).collect();
         const USER: &str = "UPDATE users SET total_usd = total_usd + $2 WHERE id = $1";
         for (user, cost) in self.users.into_iter().filter(|(_, cost)| *cost != 0) {
             tx.run(USER, vec![user.uuid().into(), cost.into()]).await?;
@@ -152,7 +159,7 @@ impl Tally {
         for (model, requests) in self.models.into_iter().filter(|(_, requests)| *requests != 0) {
             tx.run(MODEL, vec![model.uuid().into(), requests.into()]).await?;
         }
-        Ok(())
+        Ok(spent)
     }
 
     /// Finds what is spent from where a settlement does not say: a standalone key's balance, or the user's period that

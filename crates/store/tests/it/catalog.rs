@@ -10,7 +10,7 @@ use store::{fingerprint, load, repo};
 async fn what_is_written_is_what_a_catalog_is_built_from() {
     let dir = tempfile::tempdir().unwrap();
     let store = sample::store(dir.path()).await;
-    let empty = Catalog::build(load(store.db()).await.unwrap()).unwrap();
+    let empty = Catalog::build(load(&store).await.unwrap()).unwrap();
     assert_eq!((empty.revision, empty.providers.len()), (0, 0));
 
     sample::seed(&store).await;
@@ -19,7 +19,7 @@ async fn what_is_written_is_what_a_catalog_is_built_from() {
     repo::settings::set(&mut tx, "on_disconnect", Some(&serde_json::json!("drain"))).await.unwrap();
     repo::settings::set(&mut tx, "smtp", Some(&serde_json::json!({"host": "mail"}))).await.unwrap();
     tx.commit().await.unwrap();
-    let catalog = Catalog::build(load(store.db()).await.unwrap()).unwrap();
+    let catalog = Catalog::build(load(&store).await.unwrap()).unwrap();
     assert!(catalog.revision > empty.revision);
     assert_eq!(catalog.settings.on_disconnect, OnDisconnect::Drain);
 
@@ -29,11 +29,12 @@ async fn what_is_written_is_what_a_catalog_is_built_from() {
     assert_eq!((key.id, key.user_id, &key.name), (row.id, row.user_id, &"laptop".to_owned()));
     assert_eq!((key.limits.rate, key.limits.concurrent), (Some(100), Some(5)));
     assert_eq!(key.mappings, [sample::mapping_row().mapping()]);
-    assert_eq!(catalog.client_keys[&sample::standalone()].balance, sample::standalone_row().current_balance_usd);
+    let balance = catalog.client_keys[&sample::standalone()].balance.unwrap();
+    assert_eq!(balance.limit, sample::standalone_row().current_balance_usd);
 
     let user = &catalog.users[&sample::user()];
     assert_eq!(
-        (user.access.models.clone(), user.quota),
+        (user.access.models.clone(), user.quota.limit),
         (sample::user_row().access.models, Some(domain::money::NanoUsd(10_000_000_000)))
     );
 
@@ -54,14 +55,14 @@ async fn every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_versi
     let dir = tempfile::tempdir().unwrap();
     let store = sample::store(dir.path()).await;
     sample::seed(&store).await;
-    let before = load(store.db()).await.unwrap();
+    let before = load(&store).await.unwrap();
 
     let mut tx = store.db().begin().await.unwrap();
     let mut row = sample::global_model_row();
     row.display_name = "Another".to_owned();
     assert!(repo::global_models::update(&mut tx, &row).await.unwrap());
     tx.commit().await.unwrap();
-    let renamed = load(store.db()).await.unwrap();
+    let renamed = load(&store).await.unwrap();
     assert_eq!(renamed.revision, before.revision + 1);
     assert_eq!(renamed.global_models[0].price_version, before.global_models[0].price_version);
 
@@ -70,7 +71,7 @@ async fn every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_versi
     assert!(repo::global_models::update(&mut tx, &row).await.unwrap());
     assert!(repo::providers::delete(&mut tx, sample::provider()).await.unwrap());
     tx.commit().await.unwrap();
-    let after = load(store.db()).await.unwrap();
+    let after = load(&store).await.unwrap();
     assert_ne!(after.global_models[0].price_version, before.global_models[0].price_version);
     assert_eq!((after.endpoints.len(), after.provider_keys.len(), after.models.len()), (0, 0, 0));
     assert_eq!(after.client_keys.iter().map(|key| key.mappings.len()).sum::<usize>(), 0);
@@ -79,5 +80,5 @@ async fn every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_versi
     let mut tx = store.db().begin().await.unwrap();
     assert!(repo::users::delete(&mut tx, sample::user()).await.unwrap());
     drop(tx);
-    assert_eq!(load(store.db()).await.unwrap().revision, after.revision);
+    assert_eq!(load(&store).await.unwrap().revision, after.revision);
 }

@@ -5,7 +5,7 @@ use store::{Published, Store, feed, load, repo};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 async fn publish(store: &Store) -> Arc<Published> {
-    Arc::new(Published::new(Catalog::build(load(store.db()).await.unwrap()).unwrap()))
+    Arc::new(Published::new(Catalog::build(load(store).await.unwrap()).unwrap()))
 }
 
 /// Renames the provider, in a transaction of a process of its own.
@@ -57,7 +57,7 @@ async fn a_configuration_that_contradicts_itself_leaves_the_one_in_force() {
     row.previous_key_hash = Some(sample::client_key_row().key_hash);
     assert!(repo::api_keys::update_any_owner(&mut tx, &row).await.unwrap());
     tx.commit().await.unwrap();
-    assert!(Catalog::build(load(store.db()).await.unwrap()).is_err());
+    assert!(Catalog::build(load(&store).await.unwrap()).is_err());
     let bad = feed::current_revision(store.db()).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(600), published.reached(bad)).await.is_err());
     assert_eq!(published.catalog().revision, before);
@@ -75,7 +75,7 @@ async fn a_configuration_that_contradicts_itself_leaves_the_one_in_force() {
 
 #[tokio::test]
 async fn catalogs_are_published_forward_only() {
-    let published = Published::default();
+    let published = Published::new(Catalog::default());
     let at = |revision| Catalog::build(domain::catalog::Parts { revision, ..Default::default() }).unwrap();
     assert!(published.publish(at(2)));
     assert!(!published.publish(at(1)) && !published.publish(at(2)));

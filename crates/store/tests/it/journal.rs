@@ -34,7 +34,7 @@ async fn a_gateway_that_starts_and_ends_in_order_leaves_every_settlement_in_the_
     for round in 0..2u128 {
         let lease = Lease::acquire(store.db(), store.node()).await.unwrap();
         let opening = store.open_journal().await.unwrap();
-        let published = Published::new(Catalog::build(load(store.db()).await.unwrap()).unwrap());
+        let published = Published::new(Catalog::build(load(&store).await.unwrap()).unwrap());
         recover(store.db(), &opening.journal, &published.catalog(), opening.interrupted).await.unwrap();
         let shipper = Shipper::new(&store, opening.journal.clone());
         let shipping = shipper.shipping();

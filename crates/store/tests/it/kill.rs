@@ -68,7 +68,7 @@ async fn a_killed_process_loses_no_acknowledged_settlement_and_doubles_none() {
         let opening = store.open_journal().await.unwrap();
         assert!(opening.interrupted.len() <= 1, "one at a time was open");
         let left = opening.interrupted.len();
-        let catalog = Catalog::build(load(store.db()).await.unwrap()).unwrap();
+        let catalog = Catalog::build(load(&store).await.unwrap()).unwrap();
         recover(store.db(), &opening.journal, &catalog, opening.interrupted).await.unwrap();
         let shipper = Shipper::new(&store, opening.journal.clone());
         let (shipping, cancel, tracker) = (shipper.shipping(), CancellationToken::new(), TaskTracker::new());

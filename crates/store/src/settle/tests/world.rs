@@ -81,7 +81,7 @@ impl World {
     }
 
     pub(super) async fn catalog(&self) -> Catalog {
-        Catalog::build(crate::load(self.store.db()).await.unwrap()).unwrap()
+        Catalog::build(crate::load(&self.store).await.unwrap()).unwrap()
     }
 }
 
