@@ -15,7 +15,7 @@ use admin::{
     http::{AdminState, Audience, router},
 };
 use anyhow::{Context as _, Result};
-use domain::{catalog::Catalog, ports::Clock};
+use domain::{catalog::Catalog, ledger::Ledger, ports::Clock};
 use prometheus_client::registry::Registry;
 use relay::{
     Ports, Relay,
@@ -174,6 +174,11 @@ impl Running {
     /// The store that it works on.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Every account's money, as this process knows it.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        self.published.ledger()
     }
 
     /// Waits until a catalog of this revision, or a later one, is in force.

@@ -44,6 +44,15 @@ struct Balance {
     held: NanoUsd,
 }
 
+/// What an account has spent, and what may yet be spent for requests in flight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Of requests that have ended.
+    pub settled: NanoUsd,
+    /// For those that have not.
+    pub held: NanoUsd,
+}
+
 /// The account cannot pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Short {
@@ -155,11 +164,12 @@ impl Ledger {
         *latest = next.clone();
     }
 
-    /// What an account has settled, as far as this process knows.
-    pub fn settled(&self, account: Account) -> NanoUsd {
+    /// Where an account stands at this instant, as far as this process knows.
+    pub fn standing(&self, account: Account) -> Standing {
         let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
-        let known = self.balances(account).get(&account).map(Balance::settled);
-        known.or_else(|| Some(budget_of(&latest, account)?.spent)).unwrap_or_default()
+        let balance = self.balances(account).get(&account).copied();
+        let balance = balance.unwrap_or_else(|| Balance::of(&latest, account));
+        Standing { settled: balance.settled(), held: balance.held }
     }
 
     /// What is held for all requests in flight.

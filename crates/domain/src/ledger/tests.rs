@@ -77,10 +77,14 @@ fn a_hold_ends_once_settled_or_released() {
     assert_eq!(ledger.held(), NanoUsd(1_000));
     drop(first);
     second.settle(NanoUsd(250));
-    assert_eq!((ledger.held(), ledger.settled(account())), (NanoUsd::ZERO, NanoUsd(250)));
+    assert_eq!((ledger.held(), ledger.standing(account()).settled), (NanoUsd::ZERO, NanoUsd(250)));
     assert_eq!(hold(751).unwrap_err().left, NanoUsd(750));
     hold(750).unwrap().settle(NanoUsd(800));
-    assert_eq!((ledger.excess(), ledger.settled(account())), (50, NanoUsd(1_050)), "reported above its bounds");
+    assert_eq!(
+        (ledger.excess(), ledger.standing(account()).settled),
+        (50, NanoUsd(1_050)),
+        "reported above its bounds"
+    );
     assert_eq!(hold(0).unwrap_err().left, NanoUsd(-50), "refused until it is back under its limit");
 }
 
@@ -131,7 +135,7 @@ fn a_new_period_begins_with_nothing_and_the_old_one_settles_its_own() {
     ledger.rebase(&second);
     let early = hold().unwrap();
     late.settle(NanoUsd(900));
-    assert_eq!((ledger.settled(period(1)), ledger.settled(period(2))), (NanoUsd(900), NanoUsd::ZERO));
+    assert_eq!((ledger.standing(period(1)).settled, ledger.standing(period(2)).settled), (NanoUsd(900), NanoUsd::ZERO));
     drop(early);
     assert!(hold().is_ok());
 }
@@ -145,12 +149,12 @@ fn a_transaction_that_a_snapshot_has_seen_is_not_added_again() {
     ledger.hold(&key(&world), NOW, || sizing(&world, 500, 500)).unwrap().settle(NanoUsd(500));
     // Its commit was not answered; the snapshot shows that it had come through.
     ledger.rebase(&catalog(spent(500), mark(20)));
-    assert_eq!(ledger.settled(account()), NanoUsd(1_000), "in doubt, rather too much");
+    assert_eq!(ledger.standing(account()).settled, NanoUsd(1_000), "in doubt, rather too much");
     ledger.shipped(mark(20), &[(account(), NanoUsd(500))]);
-    assert_eq!(ledger.settled(account()), NanoUsd(500));
+    assert_eq!(ledger.standing(account()).settled, NanoUsd(500));
     // Taken out of use by hand, as a reset does.
     ledger.rebase(&catalog(spent(0), mark(20)));
-    assert_eq!(ledger.settled(account()), NanoUsd::ZERO);
+    assert_eq!(ledger.standing(account()).settled, NanoUsd::ZERO);
 }
 
 /// What may happen to an account.
@@ -219,7 +223,7 @@ proptest! {
                 Step::Settle { .. } | Step::Release { .. } => {}
             }
             let held: i64 = open.iter().map(|hold| hold.amount().0).sum();
-            prop_assert_eq!(ledger.settled(account()), NanoUsd(settled));
+            prop_assert_eq!(ledger.standing(account()), Standing { settled: NanoUsd(settled), held: NanoUsd(held) });
             prop_assert_eq!(ledger.held(), NanoUsd(held));
             prop_assert!(settled + held <= limit);
         }

@@ -6,6 +6,7 @@ mod demo;
 mod ends;
 mod hostile;
 mod live;
+mod money;
 mod operators;
 mod support;
 mod wires;

@@ -78,6 +78,13 @@ impl Builder {
         self
     }
 
+    /// Gives the person so much to spend, without a period.
+    pub(crate) fn quota(mut self, usd: NanoUsd) -> Self {
+        let quota = format!("password: null, quota: {{type: none, usd: \"{usd}\"}}");
+        self.catalog = self.catalog.replace("password: null", &quota);
+        self
+    }
+
     /// Changes a setting.
     pub(crate) fn set(mut self, setting: &'static str, text: &str) -> Self {
         self.settings.push((setting, text.to_owned()));

@@ -387,7 +387,7 @@ impl Gateway {
 
     /// What the user has spent so far.
     pub(crate) fn spent(&self) -> NanoUsd {
-        self.ledger.settled(account())
+        self.ledger.standing(account()).settled
     }
 
     /// Ends, and waits for what goes on in the background.

@@ -27,6 +27,7 @@ pub(crate) struct Ask {
     text: String,
     model: String,
     key: String,
+    max: Option<u64>,
     headers: Vec<(&'static str, String)>,
 }
 
@@ -38,7 +39,7 @@ impl Ask {
 
     pub(crate) fn on(address: SocketAddr, wire: Wire, text: &str) -> Self {
         let (model, key) = (MODEL.to_owned(), CLIENT_KEY.to_owned());
-        Self { address, wire, text: text.to_owned(), model, key, headers: Vec::new() }
+        Self { address, wire, text: text.to_owned(), model, key, max: None, headers: Vec::new() }
     }
 
     pub(crate) fn model(mut self, model: &str) -> Self {
@@ -51,6 +52,11 @@ impl Ask {
         self
     }
 
+    /// Asks for no more than so many tokens.
+    pub(crate) fn max(self, tokens: u64) -> Self {
+        Self { max: Some(tokens), ..self }
+    }
+
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
@@ -59,7 +65,7 @@ impl Ask {
     fn request(&self, stream: bool) -> Request<Full<Bytes>> {
         let Self { wire, text, model, key, .. } = self;
         let turn = json!([{"role": "user", "content": text}]);
-        let (path, body, (name, value)) = match wire {
+        let (path, mut body, (name, value)) = match wire {
             Wire::Messages => (
                 "/v1/messages".to_owned(),
                 json!({"model": model, "max_tokens": 100, "stream": stream, "messages": turn}),
@@ -84,6 +90,13 @@ impl Ask {
                 ("x-goog-api-key", key.clone()),
             ),
         };
+        match (self.max, wire) {
+            (None, _) => {}
+            (Some(max), Wire::Messages) => body["max_tokens"] = max.into(),
+            (Some(max), Wire::Chat) => body["max_completion_tokens"] = max.into(),
+            (Some(max), Wire::Responses) => body["max_output_tokens"] = max.into(),
+            (Some(max), Wire::Gemini) => body["generationConfig"] = json!({ "maxOutputTokens": max }),
+        }
         let mut request = Request::post(path).header("host", "gateway").header(name, value);
         request = request.header("content-type", "application/json");
         for (name, value) in &self.headers {
@@ -100,6 +113,11 @@ impl Ask {
     /// Asks for a stream and reads it to its end.
     pub(crate) async fn stream(self) -> Reply {
         self.send(true).await.rest().await
+    }
+
+    /// Asks for a whole answer and waits for its head.
+    pub(crate) async fn begin_whole(self) -> Open {
+        self.send(false).await
     }
 
     /// Asks for a whole answer.
@@ -123,6 +141,13 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// Reads a little.
+    pub(crate) async fn next(&mut self) {
+        if let Some(Ok(frame)) = self.body.frame().await {
+            self.bytes.extend_from_slice(frame.data_ref().unwrap());
+        }
+    }
+
     /// Reads until these words have come.
     pub(crate) async fn until(&mut self, words: &str) {
         while !String::from_utf8_lossy(&self.bytes).contains(words) {
