@@ -34,6 +34,7 @@ use store::{
     },
     vault::Column,
 };
+use testkit::servers::Home;
 use uuid::Uuid;
 
 fn id<T: From<Uuid>>(number: u128) -> T {
@@ -83,11 +84,35 @@ pub(crate) fn request(number: u128) -> RequestId {
 /// 2030-01-01: after every row that a test writes, so that a request of then finds the periods open.
 pub(crate) const ARRIVED: i64 = 1_893_456_000_000_000;
 
-/// A store on an embedded database in this directory.
-pub(crate) async fn store(dir: &Path) -> Store {
-    let data_dir = dir.join("data");
-    let config = StoreConfig { data_dir, database_url: None, master_key: None, sync: SyncMode::Never };
-    Store::open(config).await.unwrap()
+/// A process's store.
+pub(crate) async fn store(home: &Home) -> Store {
+    open(home.path(), home.database_url()).await
+}
+
+/// The same for one who is told where.
+pub(crate) async fn open(dir: &Path, database_url: Option<&str>) -> Store {
+    Store::open(config(dir, database_url)).await.unwrap()
+}
+
+pub(crate) fn config(dir: &Path, database_url: Option<&str>) -> StoreConfig {
+    let database_url = database_url.map(|url| Secret::new(url.to_owned()));
+    StoreConfig { data_dir: dir.join("data"), database_url, master_key: None, sync: SyncMode::Never }
+}
+
+/// Runs a statement on the database itself, as somebody else might.
+pub(crate) async fn run(store: &Store, sql: &'static str) {
+    match store.db() {
+        store::Db::Sqlite(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+        store::Db::Postgres(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+    }
+}
+
+/// The one number that a query finds.
+pub(crate) async fn number(store: &Store, sql: &'static str) -> i64 {
+    match store.db() {
+        store::Db::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        store::Db::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+    }
 }
 
 /// Puts the world into the database.

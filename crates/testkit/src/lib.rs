@@ -22,6 +22,8 @@ mod received;
 mod reply;
 mod reuse;
 mod route;
+#[cfg(feature = "servers")]
+pub mod servers;
 mod upstream;
 mod wires;
 

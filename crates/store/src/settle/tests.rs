@@ -15,13 +15,30 @@ use domain::{
     price::TokenCounts,
     records::Account,
 };
+use testkit::servers::Home;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use world::{World, counters, expected};
 
-#[tokio::test]
-async fn a_settlement_becomes_its_rows_and_moves_every_counter() {
-    let world = World::new().await;
+testkit::on_both![
+    a_settlement_becomes_its_rows_and_moves_every_counter,
+    the_money_comes_from_the_account_that_was_open_when_the_request_arrived,
+    a_late_settlement_counts_in_the_period_that_was_open_when_it_arrived,
+    counting_tokens_leaves_a_row_and_counts_nowhere,
+    a_process_that_ends_between_any_two_batches_ships_each_settlement_once,
+    a_transaction_that_fails_at_its_last_statement_leaves_nothing,
+    a_commit_whose_answer_was_lost_is_not_repeated,
+    a_second_settlement_replaces_the_first_and_adds_the_difference,
+    a_database_that_is_away_stops_nothing_and_catches_up,
+    segments_go_when_they_are_shipped_but_not_before_the_requests_that_they_opened_have_ended,
+    refusals_become_audit_rows_once,
+    texts_from_outside_may_hold_anything,
+    a_batch_is_written_in_few_statements_however_many_rows_it_has,
+    rows_that_differ_in_one_thing_only_keep_it,
+];
+
+async fn a_settlement_becomes_its_rows_and_moves_every_counter(home: Home) {
+    let world = World::new(home).await;
     world.settle(sample::settled(1)).await;
     assert_eq!(world.journal().stats().unshipped, 1);
     world.ship().await;
@@ -42,8 +59,7 @@ async fn a_settlement_becomes_its_rows_and_moves_every_counter() {
     assert_eq!(world.int("SELECT MAX(last_used_at) AS n FROM api_keys").await, sample::ARRIVED);
 }
 
-#[tokio::test]
-async fn the_money_comes_from_the_account_that_was_open_when_the_request_arrived() {
+async fn the_money_comes_from_the_account_that_was_open_when_the_request_arrived(home: Home) {
     struct Case {
         name: &'static str,
         account: Option<Account>,
@@ -69,7 +85,7 @@ async fn the_money_comes_from_the_account_that_was_open_when_the_request_arrived
             spent: [0, 0, 0, cost],
         },
     ] {
-        let world = World::new().await;
+        let world = World::new(home.another().unwrap()).await;
         sample::open_quota(&world.store, first).await;
         sample::open_quota(&world.store, second).await;
         let mut settled = sample::settled(1);
@@ -89,9 +105,8 @@ async fn the_money_comes_from_the_account_that_was_open_when_the_request_arrived
     }
 }
 
-#[tokio::test]
-async fn a_late_settlement_counts_in_the_period_that_was_open_when_it_arrived() {
-    let world = World::new().await;
+async fn a_late_settlement_counts_in_the_period_that_was_open_when_it_arrived(home: Home) {
+    let world = World::new(home).await;
     sample::open_quota(&world.store, sample::quota()).await;
     let mut settled = sample::settled(1);
     settled.usage.created_at = world.int("SELECT created_at AS n FROM user_quotas").await;
@@ -106,9 +121,8 @@ async fn a_late_settlement_counts_in_the_period_that_was_open_when_it_arrived() 
     assert_eq!(world.int("SELECT total_usd AS n FROM users").await, cost);
 }
 
-#[tokio::test]
-async fn counting_tokens_leaves_a_row_and_counts_nowhere() {
-    let world = World::new().await;
+async fn counting_tokens_leaves_a_row_and_counts_nowhere(home: Home) {
+    let world = World::new(home).await;
     let mut settled = sample::settled(1);
     settled.usage.request_type = RequestType::CountTokens;
     world.settle(settled).await;
@@ -117,11 +131,10 @@ async fn counting_tokens_leaves_a_row_and_counts_nowhere() {
     assert_eq!(moved, [("rows", 1), ("candidates", 2), ("traces", 1)]);
 }
 
-#[tokio::test]
-async fn a_process_that_ends_between_any_two_batches_ships_each_settlement_once() {
+async fn a_process_that_ends_between_any_two_batches_ships_each_settlement_once(home: Home) {
     const SETTLEMENTS: u128 = 7;
     for batches in 0..=5 {
-        let world = World::with_segments(2_000).await;
+        let world = World::with_segments(home.another().unwrap(), 2_000).await;
         for number in 1..=SETTLEMENTS {
             world.journal().opened(sample::opened(number)).await.unwrap();
             world.settle(sample::settled(number)).await;
@@ -141,26 +154,24 @@ async fn a_process_that_ends_between_any_two_batches_ships_each_settlement_once(
     }
 }
 
-#[tokio::test]
-async fn a_transaction_that_fails_at_its_last_statement_leaves_nothing() {
-    let world = World::new().await;
+async fn a_transaction_that_fails_at_its_last_statement_leaves_nothing(home: Home) {
+    let world = World::new(home).await;
     world.settle(sample::settled(1)).await;
-    world.run("CREATE TRIGGER away BEFORE INSERT ON journal_marks BEGIN SELECT RAISE(ABORT, 'away'); END").await;
+    world.run("ALTER TABLE journal_marks RENAME COLUMN updated_at TO away").await;
     let mut shipper = world.shipper();
     for _ in 0..3 {
         assert!(matches!(shipper.pass().await, Err(ShipError::Db(_))));
         assert_eq!(counters(&world).await, expected(0, 0));
         assert_eq!(world.journal().stats().unshipped, 1);
     }
-    world.run("DROP TRIGGER away").await;
+    world.run("ALTER TABLE journal_marks RENAME COLUMN away TO updated_at").await;
     world.settle(sample::settled(2)).await;
     shipper.pass().await.unwrap();
     assert_eq!(counters(&world).await, expected(2, 0));
 }
 
-#[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_not_repeated() {
-    let world = World::new().await;
+async fn a_commit_whose_answer_was_lost_is_not_repeated(home: Home) {
+    let world = World::new(home).await;
     world.settle(sample::settled(1)).await;
     world.ship().await;
     // As it stands when the commit went through and its answer did not: the place is unknown.
@@ -173,8 +184,7 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
     assert_eq!(counters(&world).await, expected(1, 0));
 }
 
-#[tokio::test]
-async fn a_second_settlement_replaces_the_first_and_adds_the_difference() {
+async fn a_second_settlement_replaces_the_first_and_adds_the_difference(home: Home) {
     let mut later = sample::settled(1);
     later.usage.tokens = TokenCounts { output: 300, ..sample::tokens() };
     let more = NanoUsd(200 * 15_000);
@@ -182,7 +192,7 @@ async fn a_second_settlement_replaces_the_first_and_adds_the_difference() {
     later.usage.cost.total = later.usage.cost.total + more;
     later.usage.actual = later.usage.cost.actual(sample::half()).unwrap();
     for together in [true, false] {
-        let world = World::new().await;
+        let world = World::new(home.another().unwrap()).await;
         let mut shipper = world.shipper();
         world.settle(sample::settled(1)).await;
         world.settle(sample::settled(2)).await;
@@ -198,9 +208,8 @@ async fn a_second_settlement_replaces_the_first_and_adds_the_difference() {
     }
 }
 
-#[tokio::test]
-async fn a_database_that_is_away_stops_nothing_and_catches_up() {
-    let world = World::new().await;
+async fn a_database_that_is_away_stops_nothing_and_catches_up(home: Home) {
+    let world = World::new(home).await;
     let shipper = world.shipper();
     let shipping = shipper.shipping();
     let (cancel, tracker) = (CancellationToken::new(), tokio_util::task::TaskTracker::new());
@@ -236,9 +245,8 @@ async fn logged_failure(world: &World) {
     assert!(world.shipper().pass().await.is_err());
 }
 
-#[tokio::test]
-async fn segments_go_when_they_are_shipped_but_not_before_the_requests_that_they_opened_have_ended() {
-    let world = World::with_segments(1_500).await;
+async fn segments_go_when_they_are_shipped_but_not_before_the_requests_that_they_opened_have_ended(home: Home) {
+    let world = World::with_segments(home, 1_500).await;
     let mut shipper = world.shipper();
     world.journal().opened(sample::opened(1)).await.unwrap();
     for number in 2..=9 {
@@ -256,17 +264,16 @@ async fn segments_go_when_they_are_shipped_but_not_before_the_requests_that_they
     assert_eq!(counters(&world).await, expected(9, 0));
 }
 
-#[tokio::test]
-async fn refusals_become_audit_rows_once() {
-    let world = World::new().await;
+async fn refusals_become_audit_rows_once(home: Home) {
+    let world = World::new(home).await;
     let mut shipper = world.shipper();
     for _ in 0..3 {
         world.journal().refused(sample::refusal(60_000_000));
     }
-    world.run("CREATE TRIGGER away BEFORE INSERT ON audit_logs BEGIN SELECT RAISE(ABORT, 'away'); END").await;
+    world.run("ALTER TABLE audit_logs RENAME COLUMN error_message TO away").await;
     assert!(shipper.pass().await.is_err());
     world.journal().refused(sample::refusal(60_000_000));
-    world.run("DROP TRIGGER away").await;
+    world.run("ALTER TABLE audit_logs RENAME COLUMN away TO error_message").await;
     shipper.pass().await.unwrap();
     shipper.pass().await.unwrap();
     let mut tx = world.store.db().read().await.unwrap();
@@ -279,9 +286,8 @@ async fn refusals_become_audit_rows_once() {
     assert_eq!(audit::broken_any_owner(&mut tx, world.store.node()).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn texts_from_outside_may_hold_anything() {
-    let world = World::new().await;
+async fn texts_from_outside_may_hold_anything(home: Home) {
+    let world = World::new(home).await;
     let mut settled = sample::settled(1);
     settled.usage.model = "a\0b".to_owned();
     settled.usage.user_agent = Some("\0".to_owned());
@@ -292,9 +298,8 @@ async fn texts_from_outside_may_hold_anything() {
     assert_eq!(world.row(1).await.unwrap().model, "a\u{fffd}b");
 }
 
-#[tokio::test]
-async fn a_batch_is_written_in_few_statements_however_many_rows_it_has() {
-    let world = World::new().await;
+async fn a_batch_is_written_in_few_statements_however_many_rows_it_has(home: Home) {
+    let world = World::new(home).await;
     let numbers: Vec<u128> = (1..=1_203).collect();
     for number in &numbers {
         world.settle(sample::settled(*number)).await;
@@ -313,8 +318,7 @@ async fn a_batch_is_written_in_few_statements_however_many_rows_it_has() {
 }
 
 /// A statement gives what many rows share once: a row that differs in any of it must not end up with another row's value.
-#[tokio::test]
-async fn rows_that_differ_in_one_thing_only_keep_it() {
+async fn rows_that_differ_in_one_thing_only_keep_it(home: Home) {
     let changes: [fn(&mut domain::records::UsageRow); 16] = [
         |_| {},
         |row| row.client_request_id = None,
@@ -333,7 +337,7 @@ async fn rows_that_differ_in_one_thing_only_keep_it() {
         |row| row.error_message = Some("other".to_owned()),
         |row| row.user_agent = Some("other".to_owned()),
     ];
-    let world = World::new().await;
+    let world = World::new(home).await;
     let mut wanted = Vec::new();
     for number in 1..=160_u128 {
         let mut settled = sample::settled(number);

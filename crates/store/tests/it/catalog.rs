@@ -5,11 +5,15 @@ use domain::{
     ports::Keyring as _,
 };
 use store::{fingerprint, load, repo};
+use testkit::servers::Home;
 
-#[tokio::test]
-async fn what_is_written_is_what_a_catalog_is_built_from() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+testkit::on_both![
+    what_is_written_is_what_a_catalog_is_built_from,
+    every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_version,
+];
+
+async fn what_is_written_is_what_a_catalog_is_built_from(home: Home) {
+    let store = sample::store(&home).await;
     let empty = Catalog::build(load(&store).await.unwrap()).unwrap();
     assert_eq!((empty.revision, empty.providers.len()), (0, 0));
 
@@ -50,10 +54,8 @@ async fn what_is_written_is_what_a_catalog_is_built_from() {
     assert!(global.price_version.is_some() && global.created_at > 0);
 }
 
-#[tokio::test]
-async fn every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_version() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+async fn every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_version(home: Home) {
+    let store = sample::store(&home).await;
     sample::seed(&store).await;
     let before = load(&store).await.unwrap();
 

@@ -2,6 +2,7 @@ use crate::sample;
 use domain::{catalog::Catalog, ports::Directory as _};
 use std::{sync::Arc, time::Duration};
 use store::{Published, Store, feed, load, repo};
+use testkit::servers::Home;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 async fn publish(store: &Store) -> Arc<Published> {
@@ -17,12 +18,15 @@ async fn rename(store: &Store, display_name: &str) -> u64 {
     feed::current_revision(store.db()).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_change_by_another_process_is_in_force_within_a_second() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+testkit::on_both![
+    a_change_by_another_process_is_in_force_within_a_second,
+    a_configuration_that_contradicts_itself_leaves_the_one_in_force,
+];
+
+async fn a_change_by_another_process_is_in_force_within_a_second(home: Home) {
+    let store = sample::store(&home).await;
     sample::seed(&store).await;
-    let other = sample::store(dir.path()).await;
+    let other = sample::store(&home).await;
     let published = publish(&store).await;
     let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
     tracker.spawn(feed::follow(store.clone(), published.clone(), cancel.clone()));
@@ -41,10 +45,8 @@ async fn a_change_by_another_process_is_in_force_within_a_second() {
     tracker.wait().await;
 }
 
-#[tokio::test]
-async fn a_configuration_that_contradicts_itself_leaves_the_one_in_force() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+async fn a_configuration_that_contradicts_itself_leaves_the_one_in_force(home: Home) {
+    let store = sample::store(&home).await;
     sample::seed(&store).await;
     let published = publish(&store).await;
     let before = published.catalog().revision;

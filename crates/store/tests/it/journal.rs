@@ -12,12 +12,13 @@ use store::{
     repo::usage,
     settle::{Shipper, recover},
 };
+use testkit::servers::Home;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[tokio::test]
 async fn a_journal_has_one_process_at_a_time() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+    let home = Home::embedded().unwrap();
+    let store = sample::store(&home).await;
     let first = store.open_journal().await.unwrap();
     let error = store.open_journal().await.unwrap_err();
     assert!(matches!(error, JournalError::InUse(_)), "{error}");
@@ -26,10 +27,10 @@ async fn a_journal_has_one_process_at_a_time() {
     assert_eq!(store.open_journal().await.unwrap().journal.epoch().number, epoch + 1);
 }
 
-#[tokio::test]
-async fn a_gateway_that_starts_and_ends_in_order_leaves_every_settlement_in_the_database() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+testkit::on_both![a_gateway_that_starts_and_ends_in_order_leaves_every_settlement_in_the_database];
+
+async fn a_gateway_that_starts_and_ends_in_order_leaves_every_settlement_in_the_database(home: Home) {
+    let store = sample::store(&home).await;
     sample::seed(&store).await;
     for round in 0..2u128 {
         let lease = Lease::acquire(store.db(), store.node()).await.unwrap();
@@ -76,8 +77,8 @@ async fn a_gateway_that_starts_and_ends_in_order_leaves_every_settlement_in_the_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn records_of_many_threads_are_whole_and_all_there() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+    let home = Home::embedded().unwrap();
+    let store = sample::store(&home).await;
     let opening = store.open_journal().await.unwrap();
     let tracker = TaskTracker::new();
     for task in 0..8u128 {

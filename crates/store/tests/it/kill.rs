@@ -13,22 +13,21 @@ use store::{
     repo::usage,
     settle::{Shipper, recover},
 };
+use testkit::servers::Home;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The child ends by itself after this many settlements.
 const MOST: u128 = 20_000;
 const CHILD: &str = "kill::the_child_records_and_ships_until_it_is_killed";
 
-/// Set in the child of the test below.
+/// Set in the child of the test below, to the database's address if it is not the embedded one.
 const IS_CHILD: &str = "STORE_KILLED_CHILD";
 
 /// Tells each settlement that was acknowledged, by its number; does nothing but as the child of the test below.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_child_records_and_ships_until_it_is_killed() {
-    if std::env::var_os(IS_CHILD).is_none() {
-        return;
-    }
-    let store = sample::store(Path::new(".")).await;
+    let Some(url) = std::env::var_os(IS_CHILD) else { return };
+    let store = sample::open(Path::new("."), url.to_str().filter(|url| !url.is_empty())).await;
     let opening = store.open_journal().await.unwrap();
     let tracker = TaskTracker::new();
     tracker.spawn(Shipper::new(&store, opening.journal.clone()).run(CancellationToken::new()));
@@ -39,16 +38,17 @@ async fn the_child_records_and_ships_until_it_is_killed() {
     }
 }
 
-#[tokio::test]
-async fn a_killed_process_loses_no_acknowledged_settlement_and_doubles_none() {
+testkit::on_both![a_killed_process_loses_no_acknowledged_settlement_and_doubles_none];
+
+async fn a_killed_process_loses_no_acknowledged_settlement_and_doubles_none(home: Home) {
     for told in [1, 50, 400, 1_500] {
-        let dir = tempfile::tempdir().unwrap();
-        let store = sample::store(dir.path()).await;
+        let home = home.another().unwrap();
+        let store = sample::store(&home).await;
         sample::seed(&store).await;
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", CHILD, "--nocapture"])
-            .env(IS_CHILD, "1")
-            .current_dir(dir.path())
+            .env(IS_CHILD, home.database_url().unwrap_or_default())
+            .current_dir(home.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -84,12 +84,9 @@ async fn a_killed_process_loses_no_acknowledged_settlement_and_doubles_none() {
         assert!(acknowledged.is_subset(&known), "after {told}");
         assert!(known.len() <= acknowledged.len() + 2, "one written and not told, one interrupted");
         let settled = i64::try_from(known.len() - left).unwrap();
-        let store::Db::Sqlite(pool) = store.db() else { panic!("embedded") };
-        let counted: (i64, i64) =
-            sqlx::query_as("SELECT (SELECT total_usd FROM users), (SELECT SUM(usage_count) FROM global_models)")
-                .fetch_one(pool)
-                .await
-                .unwrap();
-        assert_eq!(counted, (settled * sample::cost().total.0, i64::try_from(known.len()).unwrap()), "after {told}");
+        let charged = sample::number(&store, "SELECT total_usd FROM users").await;
+        let counted = sample::number(&store, "SELECT usage_count FROM global_models").await;
+        assert_eq!(charged, settled * sample::cost().total.0, "after {told}");
+        assert_eq!(counted, i64::try_from(known.len()).unwrap(), "after {told}");
     }
 }

@@ -3,11 +3,15 @@ use store::{
     lease::{Lease, LeaseError},
     mint,
 };
+use testkit::servers::Home;
 
-#[tokio::test]
-async fn a_second_node_is_refused_until_the_first_gives_its_lease_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+testkit::on_both![
+    a_second_node_is_refused_until_the_first_gives_its_lease_back,
+    a_lease_that_ran_out_is_nobodys_and_its_node_goes_on_and_hears_of_the_other,
+];
+
+async fn a_second_node_is_refused_until_the_first_gives_its_lease_back(home: Home) {
+    let store = sample::store(&home).await;
     let (ours, theirs) = (store.node(), mint());
     let lease = Lease::acquire(store.db(), ours).await.unwrap();
 
@@ -24,18 +28,15 @@ async fn a_second_node_is_refused_until_the_first_gives_its_lease_back() {
     assert!(Lease::acquire(store.db(), ours).await.is_err());
 }
 
-#[tokio::test]
-async fn a_lease_that_ran_out_is_nobodys_and_its_node_goes_on_and_hears_of_the_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+async fn a_lease_that_ran_out_is_nobodys_and_its_node_goes_on_and_hears_of_the_other(home: Home) {
+    let store = sample::store(&home).await;
     let (ours, theirs) = (store.node(), mint());
     let lease = Lease::acquire(store.db(), ours).await.unwrap();
-    let store::Db::Sqlite(pool) = store.db() else { panic!("embedded") };
-    sqlx::query("UPDATE nodes SET lease_until = 1").execute(pool).await.unwrap();
+    sample::run(&store, "UPDATE nodes SET lease_until = 1").await;
     Lease::acquire(store.db(), theirs).await.unwrap();
     assert_eq!(lease.renew().await.unwrap(), Some(theirs));
 
     // The clock was set back by an hour.
-    sqlx::query("UPDATE nodes SET lease_until = lease_until + 3600000000").execute(pool).await.unwrap();
+    sample::run(&store, "UPDATE nodes SET lease_until = lease_until + 3600000000").await;
     Lease::acquire(store.db(), mint()).await.unwrap();
 }

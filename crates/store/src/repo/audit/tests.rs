@@ -1,5 +1,6 @@
 use super::*;
 use crate::{db::Db, mint, sample};
+use testkit::servers::Home;
 
 fn event(number: u32) -> Event {
     Event {
@@ -27,10 +28,10 @@ async fn broken(db: &Db, node: NodeId) -> Option<i64> {
     broken_any_owner(&mut db.read().await.unwrap(), node).await.unwrap()
 }
 
-#[tokio::test]
-async fn every_row_follows_from_the_one_before_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sample::store(dir.path()).await;
+testkit::on_both![every_row_follows_from_the_one_before_it,];
+
+async fn every_row_follows_from_the_one_before_it(home: Home) {
+    let store = sample::store(&home).await;
     let (db, ours, theirs) = (store.db(), store.node(), mint());
     let events: Vec<_> = (0..5).map(event).collect();
     append_all(db, ours, &events[..2]).await;

@@ -12,23 +12,30 @@ use domain::{
     money::NanoUsd,
     ports::Recorder as _,
 };
+use testkit::servers::Home;
 
-#[tokio::test]
-async fn an_epoch_is_never_taken_twice_even_if_the_directory_was_emptied() {
-    let world = World::new().await;
+testkit::on_both![
+    an_epoch_is_never_taken_twice_even_if_the_directory_was_emptied,
+    interrupted_requests_are_charged_with_what_was_relayed_or_released,
+    a_price_that_has_changed_since_does_not_change_what_was_relayed,
+    an_ending_that_only_the_journal_lost_is_not_replaced,
+    an_open_request_keeps_its_segment_until_it_is_recovered,
+];
+
+async fn an_epoch_is_never_taken_twice_even_if_the_directory_was_emptied(home: Home) {
+    let world = World::new(home).await;
     world.settle(sample::settled(1)).await;
     world.ship().await;
     let first = world.journal().epoch().number;
-    let World { dir: _dir, store, opening } = world;
+    let World { home: _home, store, opening } = world;
     drop(opening);
     std::fs::remove_dir_all(store.data_dir().journal()).unwrap();
     let opening = store.open_journal().await.unwrap();
     assert!(opening.journal.epoch().number > first);
 }
 
-#[tokio::test]
-async fn interrupted_requests_are_charged_with_what_was_relayed_or_released() {
-    let world = World::new().await;
+async fn interrupted_requests_are_charged_with_what_was_relayed_or_released(home: Home) {
+    let world = World::new(home).await;
     for number in 1..=3 {
         world.journal().opened(sample::opened(number)).await.unwrap();
         world.journal().attempt(sample::attempt(number));
@@ -63,9 +70,8 @@ async fn interrupted_requests_are_charged_with_what_was_relayed_or_released() {
     assert_eq!(world.opening.interrupted, []);
 }
 
-#[tokio::test]
-async fn a_price_that_has_changed_since_does_not_change_what_was_relayed() {
-    let world = World::new().await;
+async fn a_price_that_has_changed_since_does_not_change_what_was_relayed(home: Home) {
+    let world = World::new(home).await;
     world.journal().opened(sample::opened(1)).await.unwrap();
     world.journal().progress(sample::progress(1));
     let mut world = world.restart().await;
@@ -80,20 +86,19 @@ async fn a_price_that_has_changed_since_does_not_change_what_was_relayed() {
     assert_eq!(row.provider_api_key_id, Some(sample::provider_key()));
 }
 
-#[tokio::test]
-async fn an_ending_that_only_the_journal_lost_is_not_replaced() {
-    let world = World::new().await;
+async fn an_ending_that_only_the_journal_lost_is_not_replaced(home: Home) {
+    let world = World::new(home).await;
     world.journal().opened(sample::opened(1)).await.unwrap();
     let before = world.journal().end();
     world.settle(sample::settled(1)).await;
     world.ship().await;
     // A power cut takes what was not synced yet.
     let path = world.store.data_dir().journal().join(before.segment.file_name());
-    let World { dir, store, opening } = world;
+    let World { home, store, opening } = world;
     drop(opening);
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(before.offset).unwrap();
     let opening = open(&store, SEGMENT_BYTES).await;
-    let mut world = World { dir, store, opening };
+    let mut world = World { home, store, opening };
     let interrupted = std::mem::take(&mut world.opening.interrupted);
     assert_eq!(interrupted.len(), 1);
     let recovered = recover(world.store.db(), world.journal(), &world.catalog().await, interrupted).await.unwrap();
@@ -105,9 +110,8 @@ async fn an_ending_that_only_the_journal_lost_is_not_replaced() {
     assert_eq!(world.restart().await.opening.interrupted, []);
 }
 
-#[tokio::test]
-async fn an_open_request_keeps_its_segment_until_it_is_recovered() {
-    let world = World::new().await;
+async fn an_open_request_keeps_its_segment_until_it_is_recovered(home: Home) {
+    let world = World::new(home).await;
     world.journal().opened(sample::opened(1)).await.unwrap();
     world.settle(sample::settled(2)).await;
     // This process ships, and ends before it recovers.

@@ -13,33 +13,33 @@ use domain::{
     records::{Settled, UsageRow},
 };
 use std::sync::Arc;
+use testkit::servers::Home;
 
 /// A store with the sample's rows, and its journal.
 pub(super) struct World {
-    pub(super) dir: tempfile::TempDir,
+    pub(super) home: Home,
     pub(super) store: Store,
     pub(super) opening: Opening,
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
-        Self::with_segments(SEGMENT_BYTES).await
+    pub(super) async fn new(home: Home) -> Self {
+        Self::with_segments(home, SEGMENT_BYTES).await
     }
 
-    pub(super) async fn with_segments(bytes: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = sample::store(dir.path()).await;
+    pub(super) async fn with_segments(home: Home, bytes: u64) -> Self {
+        let store = sample::store(&home).await;
         sample::seed(&store).await;
         let opening = open(&store, bytes).await;
-        Self { dir, store, opening }
+        Self { home, store, opening }
     }
 
     /// Ends the process and starts it again: what is not on the way to the database is in the journal.
     pub(super) async fn restart(self) -> Self {
-        let Self { dir, store, opening } = self;
+        let Self { home, store, opening } = self;
         drop(opening);
         let opening = open(&store, SEGMENT_BYTES).await;
-        Self { dir, store, opening }
+        Self { home, store, opening }
     }
 
     pub(super) fn journal(&self) -> &Arc<Journal> {

@@ -10,9 +10,9 @@ use super::{none, root, rust_files};
 const ALLOWED: [(&str, &[&str], &[&str]); 8] = [
     ("tollgate-wire", &[], &[]),
     ("tollgate-domain", &[], &[]),
-    ("tollgate-store", &["tollgate-domain"], &[]),
+    ("tollgate-store", &["tollgate-domain"], &["tollgate-testkit"]),
     ("tollgate-relay", &["tollgate-domain", "tollgate-wire"], &["tollgate-testkit"]),
-    ("tollgate-admin", &["tollgate-domain", "tollgate-store"], &[]),
+    ("tollgate-admin", &["tollgate-domain", "tollgate-store"], &["tollgate-testkit"]),
     (
         "tollgate",
         &["tollgate-admin", "tollgate-domain", "tollgate-relay", "tollgate-store", "tollgate-testkit", "tollgate-wire"],
