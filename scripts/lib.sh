@@ -38,6 +38,17 @@ need_cargo_tool() {
 need_nextest() { need_cargo_tool cargo-nextest 0.9.143; }
 need_deny() { need_cargo_tool cargo-deny 0.20.2; }
 
+# The server's programs, 15 or later: the tests start a cluster of their own with them.
+need_postgres() {
+    local place
+    for place in "$(pg_config --bindir 2>/dev/null)" /usr/lib/postgresql/{9,8,7,6,5,4,3,2,1}?/bin "$(dirname "$(command -v postgres)")"; do
+        if [ -x "$place/initdb" ] && [ "$("$place/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 15 ]; then
+            return
+        fi
+    done
+    install_packages postgresql
+}
+
 # Python runs the real clients' harness; Node.js 20 or later is what the JavaScript SDKs ask for.
 need_clients() {
     need_rust

@@ -1,6 +1,8 @@
 use crate::support::{EXAMPLE, Gateway, parse};
 use admin::{Checked, check};
+use domain::secret::Secret;
 use store::{Store, StoreConfig, SyncMode};
+use testkit::servers::Home;
 
 async fn findings(gateway: &Gateway, document: Option<&str>) -> Vec<String> {
     let document = document.map(|text| parse(text).unwrap());
@@ -12,9 +14,15 @@ fn printed(checked: &Checked) -> Vec<String> {
     checked.findings.iter().map(ToString::to_string).collect()
 }
 
-#[tokio::test]
-async fn a_document_is_checked_as_it_would_be_applied_and_nothing_is_written() {
-    let gateway = Gateway::new().await;
+testkit::on_both![
+    a_document_is_checked_as_it_would_be_applied_and_nothing_is_written,
+    what_is_odd_in_a_document_is_found_once,
+    the_catalog_of_the_database_is_checked_for_what_will_not_serve,
+    a_key_of_another_master_key_and_a_forbidden_address_are_errors,
+];
+
+async fn a_document_is_checked_as_it_would_be_applied_and_nothing_is_written(home: Home) {
+    let gateway = Gateway::new(home).await;
     let before = gateway.picture().await;
     let document = parse(EXAMPLE).unwrap();
     let checked = check(&gateway.store, Some(&document), &gateway.options, &gateway.egress).await.unwrap();
@@ -29,9 +37,8 @@ async fn a_document_is_checked_as_it_would_be_applied_and_nothing_is_written() {
     assert!(check(&gateway.store, None, &gateway.options, &gateway.egress).await.unwrap().findings.is_empty());
 }
 
-#[tokio::test]
-async fn what_is_odd_in_a_document_is_found_once() {
-    let gateway = Gateway::with_example().await;
+async fn what_is_odd_in_a_document_is_found_once(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let document = "
 global_models: [{name: later}]
 providers: [{name: acme, endpoints: [{api_format: CLAUDE, base_url: https://gone.example.com}]}]
@@ -48,9 +55,8 @@ api_keys: [{name: rich, is_standalone: true}]
     );
 }
 
-#[tokio::test]
-async fn the_catalog_of_the_database_is_checked_for_what_will_not_serve() {
-    let gateway = Gateway::with_example().await;
+async fn the_catalog_of_the_database_is_checked_for_what_will_not_serve(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     gateway.apply("global_models: [{name: local-test, is_active: false}]").await.unwrap();
     assert!(findings(&gateway, None).await.is_empty());
 
@@ -82,15 +88,14 @@ api_keys: [{name: kiosk, expires_at: 2026-01-01T00:00:00Z}]
     );
 }
 
-#[tokio::test]
-async fn a_key_of_another_master_key_and_a_forbidden_address_are_errors() {
-    let mut gateway = Gateway::with_example().await;
+async fn a_key_of_another_master_key_and_a_forbidden_address_are_errors(home: Home) {
+    let mut gateway = Gateway::with_example(home).await;
     gateway.options.resolver =
         admin::Resolver::Table([("api.example.com".to_owned(), vec!["127.0.0.1".parse().unwrap()])].into());
     let stolen = StoreConfig {
         data_dir: gateway.store.data_dir().path().to_owned(),
-        database_url: None,
-        master_key: Some(domain::secret::Secret::new("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned())),
+        database_url: gateway.home.database_url().map(|url| Secret::new(url.to_owned())),
+        master_key: Some(Secret::new("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned())),
         sync: SyncMode::default(),
     };
     gateway.store = Store::open(stolen).await.unwrap();

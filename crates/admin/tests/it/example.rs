@@ -12,10 +12,20 @@ use store::{
     repo::{api_keys, audit, users},
     vault::Column,
 };
+use testkit::servers::Home;
 
-#[tokio::test]
-async fn a_document_makes_its_catalog_on_an_empty_database() {
-    let gateway = Gateway::new().await;
+testkit::on_both![
+    a_document_makes_its_catalog_on_an_empty_database,
+    what_is_applied_twice_changes_nothing_the_second_time,
+    a_dry_run_says_the_same_and_writes_nothing,
+    a_key_without_text_is_minted_and_works,
+    a_password_is_kept_as_an_argon2id_hash,
+    each_change_is_in_the_audit_log_without_secrets,
+    a_database_that_is_away_is_an_error_and_no_refusal,
+];
+
+async fn a_document_makes_its_catalog_on_an_empty_database(home: Home) {
+    let gateway = Gateway::new(home).await;
 
     let report = gateway.apply(EXAMPLE).await.unwrap();
 
@@ -64,9 +74,8 @@ async fn a_document_makes_its_catalog_on_an_empty_database() {
     assert!(catalog.resolve("local-test", &[]).unwrap().model.is_free);
 }
 
-#[tokio::test]
-async fn what_is_applied_twice_changes_nothing_the_second_time() {
-    let gateway = Gateway::with_example().await;
+async fn what_is_applied_twice_changes_nothing_the_second_time(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let before = gateway.picture().await;
 
     let report = gateway.apply(EXAMPLE).await.unwrap();
@@ -76,9 +85,8 @@ async fn what_is_applied_twice_changes_nothing_the_second_time() {
     assert_eq!(gateway.picture().await, before);
 }
 
-#[tokio::test]
-async fn a_dry_run_says_the_same_and_writes_nothing() {
-    let gateway = Gateway::new().await;
+async fn a_dry_run_says_the_same_and_writes_nothing(home: Home) {
+    let gateway = Gateway::new(home).await;
     let before = gateway.picture().await;
 
     let dry = gateway.dry_run(EXAMPLE).await.unwrap();
@@ -89,9 +97,8 @@ async fn a_dry_run_says_the_same_and_writes_nothing() {
     assert_eq!(gateway.apply(EXAMPLE).await.unwrap().changes.len(), dry.changes.len());
 }
 
-#[tokio::test]
-async fn a_key_without_text_is_minted_and_works() {
-    let gateway = Gateway::new().await;
+async fn a_key_without_text_is_minted_and_works(home: Home) {
+    let gateway = Gateway::new(home).await;
 
     let minted = gateway.apply(EXAMPLE).await.unwrap().minted;
 
@@ -118,17 +125,15 @@ async fn key_row(gateway: &Gateway, id: ClientKeyId) -> api_keys::ClientKeyRow {
     rows.into_iter().find(|row| row.id == id).unwrap()
 }
 
-#[tokio::test]
-async fn a_password_is_kept_as_an_argon2id_hash() {
-    let gateway = Gateway::with_example().await;
+async fn a_password_is_kept_as_an_argon2id_hash(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let mut tx = gateway.store.db().read().await.unwrap();
     let ann = users::all_any_owner(&mut tx).await.unwrap().remove(0);
     assert!(ann.password_hash.unwrap().0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
 }
 
-#[tokio::test]
-async fn each_change_is_in_the_audit_log_without_secrets() {
-    let gateway = Gateway::with_example().await;
+async fn each_change_is_in_the_audit_log_without_secrets(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let change = "api_keys: [{name: laptop, user: ann, rate_limit: 7, key: sk-another-text-0123456789abcdefgh}]";
     gateway.apply(change).await.unwrap();
 
@@ -165,9 +170,8 @@ async fn each_change_is_in_the_audit_log_without_secrets() {
     assert_eq!(audit::broken_any_owner(&mut tx, gateway.store.node()).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_database_that_is_away_is_an_error_and_no_refusal() {
-    let gateway = Gateway::new().await;
+async fn a_database_that_is_away_is_an_error_and_no_refusal(home: Home) {
+    let gateway = Gateway::new(home).await;
     gateway.store.db().close().await;
     assert!(matches!(gateway.apply(EXAMPLE).await, Err(ApplyError::Db(_))));
 }

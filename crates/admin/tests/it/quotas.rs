@@ -1,6 +1,7 @@
 use crate::support::{Gateway, NOW};
 use domain::money::NanoUsd;
 use store::repo::quotas::{self, QuotaRow};
+use testkit::servers::Home;
 
 async fn period(gateway: &Gateway) -> Option<QuotaRow> {
     let mut tx = gateway.store.db().read().await.unwrap();
@@ -16,9 +17,16 @@ fn ann(quota: &str) -> String {
     format!("users: [{{username: ann, quota: {quota}}}]")
 }
 
-#[tokio::test]
-async fn a_quota_opens_its_period_and_keeps_it_while_it_lasts() {
-    let gateway = Gateway::with_example().await;
+testkit::on_both![
+    a_quota_opens_its_period_and_keeps_it_while_it_lasts,
+    another_kind_of_period_replaces_the_open_one,
+    a_quota_without_a_period_and_none_at_all,
+    a_period_that_is_over_is_followed_by_the_present_one,
+    periods_begin_at_midnight_of_the_business_zone_that_the_document_sets,
+];
+
+async fn a_quota_opens_its_period_and_keeps_it_while_it_lasts(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let first = period(&gateway).await.unwrap();
     assert_eq!((first.quota_type.as_str(), first.quota_usd), ("monthly", NanoUsd(10_000_000_000)));
     let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
@@ -34,9 +42,8 @@ async fn a_quota_opens_its_period_and_keeps_it_while_it_lasts() {
     assert_eq!(limit(&gateway).await, Some(NanoUsd(12_000_000_000)));
 }
 
-#[tokio::test]
-async fn another_kind_of_period_replaces_the_open_one() {
-    let gateway = Gateway::with_example().await;
+async fn another_kind_of_period_replaces_the_open_one(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let custom = "{type: custom, usd: 3, start: 2026-01-01T00:00:00Z, end: 2026-06-01T00:00:00Z}";
     let moved = custom.replace("06-01", "07-01");
     let mut last = period(&gateway).await.unwrap();
@@ -51,9 +58,8 @@ async fn another_kind_of_period_replaces_the_open_one() {
     assert_eq!(limit(&gateway).await, Some(NanoUsd(3_000_000_000)));
 }
 
-#[tokio::test]
-async fn a_quota_without_a_period_and_none_at_all() {
-    let gateway = Gateway::with_example().await;
+async fn a_quota_without_a_period_and_none_at_all(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     assert_eq!(gateway.diff(&ann("{type: none, usd: 7}")).await.len(), 1);
     assert_eq!((period(&gateway).await, limit(&gateway).await), (None, Some(NanoUsd(7_000_000_000))));
     assert_eq!(gateway.diff(&ann("null")).await, ["~ user ann: quota 7 -> none"]);
@@ -63,9 +69,8 @@ async fn a_quota_without_a_period_and_none_at_all() {
     assert_eq!((period(&gateway).await, limit(&gateway).await), (None, None));
 }
 
-#[tokio::test]
-async fn a_period_that_is_over_is_followed_by_the_present_one() {
-    let mut gateway = Gateway::with_example().await;
+async fn a_period_that_is_over_is_followed_by_the_present_one(home: Home) {
+    let mut gateway = Gateway::with_example(home).await;
     let first = period(&gateway).await.unwrap();
     gateway.options.now_us = NOW + 40 * 86_400 * 1_000_000;
     assert_eq!(gateway.diff(&ann("{type: monthly, usd: 10}")).await.len(), 1);
@@ -73,9 +78,8 @@ async fn a_period_that_is_over_is_followed_by_the_present_one() {
     assert_eq!(next.period_start, first.period_end);
 }
 
-#[tokio::test]
-async fn periods_begin_at_midnight_of_the_business_zone_that_the_document_sets() {
-    let gateway = Gateway::with_example().await;
+async fn periods_begin_at_midnight_of_the_business_zone_that_the_document_sets(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let document = format!("settings: {{timezone: Europe/Berlin}}\n{}", ann("{type: daily, usd: 1}"));
     gateway.diff(&document).await;
     let day = period(&gateway).await.unwrap();

@@ -2,11 +2,20 @@ use crate::support::{EXAMPLE, Gateway};
 use admin::ApplyError;
 use domain::egress::EgressPolicy;
 use store::repo::{api_keys, provider_keys};
+use testkit::servers::Home;
+
+testkit::on_both![
+    a_bad_document_is_refused_whole_and_changes_nothing,
+    the_good_part_of_a_bad_document_is_not_applied_either,
+    a_name_that_the_database_has_twice_is_refused_with_its_ids,
+    the_last_active_admin_stays,
+    what_egress_allows_is_applied_and_an_unknown_host_is_a_warning,
+    names_are_looked_up_with_the_system_unless_told_otherwise,
+];
 
 /// Documents on top of the example, and every problem that each must be refused for.
-#[tokio::test]
-async fn a_bad_document_is_refused_whole_and_changes_nothing() {
-    let gateway = Gateway::with_example().await;
+async fn a_bad_document_is_refused_whole_and_changes_nothing(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let before = gateway.picture().await;
     for (document, want) in [
         (
@@ -157,18 +166,16 @@ async fn a_bad_document_is_refused_whole_and_changes_nothing() {
     assert!(unfinished.starts_with("line 2: "), "{unfinished}");
 }
 
-#[tokio::test]
-async fn the_good_part_of_a_bad_document_is_not_applied_either() {
-    let gateway = Gateway::new().await;
+async fn the_good_part_of_a_bad_document_is_not_applied_either(home: Home) {
+    let gateway = Gateway::new(home).await;
     let before = gateway.picture().await;
     let problems = gateway.refused(&EXAMPLE.replace("user: ann", "user: bea")).await;
     assert_eq!(problems, ["line 29: api_keys[0].user: there is no user bea"]);
     assert_eq!(gateway.picture().await, before);
 }
 
-#[tokio::test]
-async fn a_name_that_the_database_has_twice_is_refused_with_its_ids() {
-    let gateway = Gateway::with_example().await;
+async fn a_name_that_the_database_has_twice_is_refused_with_its_ids(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let (provider_key, client_key) = {
         let mut tx = gateway.store.db().begin().await.unwrap();
         let mut provider_key = provider_keys::all(&mut tx).await.unwrap().remove(0);
@@ -193,9 +200,8 @@ async fn a_name_that_the_database_has_twice_is_refused_with_its_ids() {
     assert_eq!(gateway.picture().await, before);
 }
 
-#[tokio::test]
-async fn the_last_active_admin_stays() {
-    let gateway = Gateway::with_example().await;
+async fn the_last_active_admin_stays(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     gateway.diff("users: [{username: ann, role: admin}]").await;
     for (document, field) in [
         ("users: [{username: ann, role: user}]", "users[0].role"),
@@ -208,9 +214,8 @@ async fn the_last_active_admin_stays() {
     assert_eq!(gateway.diff(handed_over).await.len(), 2);
 }
 
-#[tokio::test]
-async fn what_egress_allows_is_applied_and_an_unknown_host_is_a_warning() {
-    let mut gateway = Gateway::with_example().await;
+async fn what_egress_allows_is_applied_and_an_unknown_host_is_a_warning(home: Home) {
+    let mut gateway = Gateway::with_example(home).await;
     gateway.egress = EgressPolicy::new(vec!["10.0.0.0/8".parse().unwrap()]);
     let inside = "providers: [{name: acme, endpoints: [{api_format: CLAUDE, base_url: https://inside.example.com}]}]";
     assert_eq!(
@@ -222,9 +227,8 @@ async fn what_egress_allows_is_applied_and_an_unknown_host_is_a_warning() {
     assert_eq!(report.warnings, ["the host of https://gone.example.com does not resolve now"]);
 }
 
-#[tokio::test]
-async fn names_are_looked_up_with_the_system_unless_told_otherwise() {
-    let mut gateway = Gateway::with_example().await;
+async fn names_are_looked_up_with_the_system_unless_told_otherwise(home: Home) {
+    let mut gateway = Gateway::with_example(home).await;
     gateway.options.resolver = admin::Resolver::System;
     let document = |host: &str| {
         format!("providers: [{{name: acme, endpoints: [{{api_format: CLAUDE, base_url: \"http://{host}:1\"}}]}}]")

@@ -4,10 +4,10 @@ use admin::{
     ApplyError, ApplyOptions, Report, Resolver, apply,
     document::{Document, Problems, Sources, Syntax},
 };
-use domain::{catalog::Catalog, egress::EgressPolicy};
+use domain::{catalog::Catalog, egress::EgressPolicy, secret::Secret};
 use std::{collections::BTreeMap, path::PathBuf};
 use store::{Store, StoreConfig, SyncMode};
-use tempfile::TempDir;
+use testkit::servers::Home;
 
 /// 2026-02-10T12:00:00Z.
 pub(crate) const NOW: i64 = 1_770_724_800_000_000;
@@ -52,32 +52,31 @@ settings: {provider_priority_mode: provider, scheduling_mode: cache_affinity}
 
 pub(crate) const LAPTOP_KEY: &str = "sk-laptop-0123456789abcdefghijklmno";
 
-/// A data directory with a new embedded database.
+/// A new data directory and database.
 pub(crate) struct Gateway {
     pub(crate) store: Store,
     pub(crate) options: ApplyOptions,
     pub(crate) egress: EgressPolicy,
-    _dir: TempDir,
+    pub(crate) home: Home,
 }
 
 impl Gateway {
-    pub(crate) async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    pub(crate) async fn new(home: Home) -> Self {
         let config = StoreConfig {
-            data_dir: dir.path().join("data"),
-            database_url: None,
+            data_dir: home.path().join("data"),
+            database_url: home.database_url().map(|url| Secret::new(url.to_owned())),
             master_key: None,
             sync: SyncMode::default(),
         };
         let addresses = [("api.example.com", "93.184.215.14"), ("inside.example.com", "10.1.2.3")];
         let table = addresses.map(|(name, ip)| (name.to_owned(), vec![ip.parse().unwrap()]));
         let options = ApplyOptions { resolver: Resolver::Table(BTreeMap::from(table)), ..ApplyOptions::new(NOW) };
-        Self { store: Store::open(config).await.unwrap(), options, egress: EgressPolicy::default(), _dir: dir }
+        Self { store: Store::open(config).await.unwrap(), options, egress: EgressPolicy::default(), home }
     }
 
     /// With the example in it.
-    pub(crate) async fn with_example() -> Self {
-        let gateway = Self::new().await;
+    pub(crate) async fn with_example(home: Home) -> Self {
+        let gateway = Self::new(home).await;
         gateway.apply(EXAMPLE).await.unwrap();
         gateway
     }

@@ -4,6 +4,7 @@ use store::{
     repo::{provider_keys, users},
     vault::Column,
 };
+use testkit::servers::Home;
 
 /// A document about the example's only provider key.
 fn key(fields: &str) -> String {
@@ -13,9 +14,23 @@ fn key(fields: &str) -> String {
     )
 }
 
-#[tokio::test]
-async fn one_field_is_one_line() {
-    let gateway = Gateway::with_example().await;
+testkit::on_both![
+    one_field_is_one_line,
+    what_a_document_does_not_name_stays,
+    a_missing_secret_keeps_the_stored_one,
+    a_client_key_takes_another_text_and_the_old_one_is_gone,
+    balance_and_password_act_on_creation_only,
+    a_new_price_is_a_new_version_and_the_same_is_none,
+    only_changed_settings_are_stored,
+    a_user_may_be_made_without_a_password_if_that_is_said,
+    a_model_without_prices_stays_inactive,
+    short_keys_are_not_shown_in_part,
+    models_may_pass_their_upstream_names_on,
+    applying_can_be_left_to_a_task,
+];
+
+async fn one_field_is_one_line(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     for (document, line) in [
         (key("rate_limit: 20"), "~ provider_key acme/CLAUDE/main: rate_limit none -> 20"),
         (key("rate_limit: 30, note: \"a\\tb\""), "~ provider_key acme/CLAUDE/main: note none -> \"a\\tb\", rate_limit 20 -> 30"),
@@ -73,9 +88,8 @@ async fn one_field_is_one_line() {
     }
 }
 
-#[tokio::test]
-async fn what_a_document_does_not_name_stays() {
-    let gateway = Gateway::with_example().await;
+async fn what_a_document_does_not_name_stays(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let before = gateway.picture().await;
     for document in ["", "{}", "users: []", "settings: {}", "users: [{username: ann}]", "providers: [{name: acme}]"] {
         assert!(gateway.diff(document).await.is_empty(), "{document}");
@@ -84,9 +98,8 @@ async fn what_a_document_does_not_name_stays() {
     assert_eq!(gateway.picture().await, before);
 }
 
-#[tokio::test]
-async fn a_missing_secret_keeps_the_stored_one() {
-    let gateway = Gateway::with_example().await;
+async fn a_missing_secret_keeps_the_stored_one(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let stored = async || {
         let mut tx = gateway.store.db().read().await.unwrap();
         let row = provider_keys::all(&mut tx).await.unwrap().remove(0);
@@ -98,9 +111,8 @@ async fn a_missing_secret_keeps_the_stored_one() {
     assert_eq!(stored().await, "sk-rotated");
 }
 
-#[tokio::test]
-async fn a_client_key_takes_another_text_and_the_old_one_is_gone() {
-    let gateway = Gateway::with_example().await;
+async fn a_client_key_takes_another_text_and_the_old_one_is_gone(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let text = "sk-new-0123456789abcdefghijklmnopqr";
     let lines = gateway.diff(&format!("api_keys: [{{name: laptop, user: ann, key: {text}}}]")).await;
     assert_eq!(lines, ["~ api_key ann/laptop: key *** -> ***"]);
@@ -110,9 +122,8 @@ async fn a_client_key_takes_another_text_and_the_old_one_is_gone() {
     assert!(!find(LAPTOP_KEY));
 }
 
-#[tokio::test]
-async fn balance_and_password_act_on_creation_only() {
-    let gateway = Gateway::with_example().await;
+async fn balance_and_password_act_on_creation_only(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let document = "
 users: [{username: ann, password: another password}]
 api_keys: [{name: kiosk, balance_usd: 500}]
@@ -123,9 +134,8 @@ api_keys: [{name: kiosk, balance_usd: 500}]
     assert_eq!(kiosk.balance.unwrap().limit, Some(NanoUsd(5_000_000_000)));
 }
 
-#[tokio::test]
-async fn a_new_price_is_a_new_version_and_the_same_is_none() {
-    let gateway = Gateway::with_example().await;
+async fn a_new_price_is_a_new_version_and_the_same_is_none(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let version = async || {
         let catalog = gateway.catalog().await;
         catalog.resolve("claude-sonnet-4-5", &[]).unwrap().model.price_version.unwrap()
@@ -139,9 +149,8 @@ async fn a_new_price_is_a_new_version_and_the_same_is_none() {
     assert_ne!(version().await, first);
 }
 
-#[tokio::test]
-async fn only_changed_settings_are_stored() {
-    let gateway = Gateway::with_example().await;
+async fn only_changed_settings_are_stored(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let stored = async || {
         let mut tx = gateway.store.db().read().await.unwrap();
         store::repo::settings::all(&mut tx).await.unwrap().into_keys().collect::<Vec<_>>()
@@ -157,18 +166,16 @@ async fn only_changed_settings_are_stored() {
     assert!(stored().await.is_empty());
 }
 
-#[tokio::test]
-async fn a_user_may_be_made_without_a_password_if_that_is_said() {
-    let gateway = Gateway::with_example().await;
+async fn a_user_may_be_made_without_a_password_if_that_is_said(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     gateway.diff("users: [{username: bot, email: bot@example.com, password: null, role: admin}]").await;
     let mut tx = gateway.store.db().read().await.unwrap();
     let users = users::all_any_owner(&mut tx).await.unwrap();
     assert!(users.iter().find(|user| user.username == "bot").unwrap().password_hash.is_none());
 }
 
-#[tokio::test]
-async fn a_model_without_prices_stays_inactive() {
-    let gateway = Gateway::new().await;
+async fn a_model_without_prices_stays_inactive(home: Home) {
+    let gateway = Gateway::new(home).await;
     let report = gateway.apply("global_models: [{name: later}]").await.unwrap();
     assert_eq!(report.warnings, ["global model later has no prices and stays inactive"]);
     assert!(gateway.catalog().await.resolve("later", &[]).is_none());
@@ -178,9 +185,8 @@ async fn a_model_without_prices_stays_inactive() {
     assert!(gateway.catalog().await.resolve("later", &[]).is_some());
 }
 
-#[tokio::test]
-async fn short_keys_are_not_shown_in_part() {
-    let gateway = Gateway::with_example().await;
+async fn short_keys_are_not_shown_in_part(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     gateway.diff("api_keys: [{name: short, user: ann, key: sixteen-chars-ok}]").await;
     let mut tx = gateway.store.db().read().await.unwrap();
     let rows = store::repo::api_keys::all_any_owner(&mut tx).await.unwrap();
@@ -188,9 +194,8 @@ async fn short_keys_are_not_shown_in_part() {
     assert_eq!((&short.key_prefix, &short.key_last4), (&None, &None));
 }
 
-#[tokio::test]
-async fn models_may_pass_their_upstream_names_on() {
-    let gateway = Gateway::with_example().await;
+async fn models_may_pass_their_upstream_names_on(home: Home) {
+    let gateway = Gateway::with_example(home).await;
     let models = |sonnet: &str, local: &str| {
         format!(
             "providers: [{{name: acme, models: [{{global_model: claude-sonnet-4-5, provider_model_name: {sonnet}}}, \
@@ -208,12 +213,11 @@ async fn models_may_pass_their_upstream_names_on() {
     }
 }
 
-#[tokio::test]
-async fn applying_can_be_left_to_a_task() {
+async fn applying_can_be_left_to_a_task(home: Home) {
     fn is_send<T: Send>(future: T) -> T {
         future
     }
-    let gateway = Gateway::new().await;
+    let gateway = Gateway::new(home).await;
     let document = crate::support::parse("").unwrap();
     let report = is_send(admin::apply(&gateway.store, &document, &gateway.options, &gateway.egress)).await.unwrap();
     assert!(report.changes.is_empty());

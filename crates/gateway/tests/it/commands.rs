@@ -4,6 +4,7 @@ use crate::support::{Ask, CLIENT_KEY, MODEL, fetch, plain, provider, rows};
 use domain::{
     format::{Status, UsageSource},
     price::list_cost,
+    secret::Secret,
 };
 use serde_json::{Value, json};
 use std::{
@@ -13,8 +14,7 @@ use std::{
     process::{Output, Stdio},
 };
 use store::{Store, StoreConfig, SyncMode};
-use tempfile::TempDir;
-use testkit::{Reply, Upstream};
+use testkit::{Reply, Upstream, servers::Home};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -34,8 +34,14 @@ async fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 }
 
 /// A folder with a document in it.
-fn folder_with(base_url: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+fn folder_with(base_url: &str) -> Home {
+    let home = Home::embedded().unwrap();
+    write_documents(&home, base_url);
+    home
+}
+
+/// Writes a document, and settings that name the database.
+fn write_documents(home: &Home, base_url: &str) {
     let mut text = format!(
         "users: [{{username: ann, email: ann@example.com, password: null}}]\n\
          api_keys: [{{name: laptop, user: ann, key: {CLIENT_KEY}}}, {{name: phone, user: ann}}]\n\
@@ -43,8 +49,10 @@ fn folder_with(base_url: &str) -> TempDir {
          {{tiers: [{{up_to: null, input_price_per_1m: 3, output_price_per_1m: 15}}]}}\nproviders:\n"
     );
     write!(text, "{}", provider(0, base_url)).unwrap();
-    std::fs::write(folder.path().join("catalog.yaml"), text).unwrap();
-    folder
+    std::fs::write(home.path().join("catalog.yaml"), text).unwrap();
+    if let Some(url) = home.database_url() {
+        std::fs::write(home.path().join("tollgate.toml"), format!("[database]\nurl = '{url}'\n")).unwrap();
+    }
 }
 
 /// The program as it serves.
@@ -152,9 +160,10 @@ async fn wrong_usage_and_wrong_settings_end_at_once() {
     assert!(!folder.join("data").exists());
 }
 
-#[tokio::test]
-async fn migrate_makes_the_schema() {
-    let folder = tempfile::tempdir().unwrap();
+testkit::on_both![migrate_makes_the_schema, a_gateway_that_is_killed_leaves_no_request_without_an_ending];
+
+async fn migrate_makes_the_schema(folder: Home) {
+    write_documents(&folder, "http://127.0.0.1:9");
     for steps in [store::migrate::known(), 0] {
         let (code, out, _) = run(folder.path(), &["migrate"]).await;
         let want = format!("schema version {}, {steps} steps applied\n", store::migrate::known());
@@ -162,12 +171,11 @@ async fn migrate_makes_the_schema() {
     }
 }
 
-#[tokio::test]
-async fn a_gateway_that_is_killed_leaves_no_request_without_an_ending() {
+async fn a_gateway_that_is_killed_leaves_no_request_without_an_ending(folder: Home) {
     let upstream = Upstream::start().await.unwrap();
     upstream.push(Reply::text(["hello"]).usage(12, 2));
     upstream.push(Reply::text(["he", "llo"]).usage(12, 2).stall_after(3));
-    let folder = folder_with(&upstream.base_url());
+    write_documents(&folder, &upstream.base_url());
     assert_eq!(run(folder.path(), &["apply", "catalog.yaml"]).await.0, 0);
 
     let mut first = Serving::start(folder.path(), &[]).await;
@@ -184,7 +192,7 @@ async fn a_gateway_that_is_killed_leaves_no_request_without_an_ending() {
 
     let config = StoreConfig {
         data_dir: folder.path().join("data"),
-        database_url: None,
+        database_url: folder.database_url().map(|url| Secret::new(url.to_owned())),
         master_key: None,
         sync: SyncMode::default(),
     };

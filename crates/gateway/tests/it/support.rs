@@ -24,8 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use store::{Store, repo::usage};
-use tempfile::TempDir;
-use testkit::Upstream;
+use testkit::{Upstream, servers::Home};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +36,7 @@ pub(crate) struct Builder {
     catalog: String,
     providers: usize,
     settings: Vec<(&'static str, String)>,
+    home: Option<Home>,
 }
 
 /// A gateway with one person, one key, one model ($3 and $15 per million, $0.30 from a cache) and nobody to serve it.
@@ -52,7 +52,7 @@ global_models:
       tiers: [{{up_to: null, input_price_per_1m: "3", output_price_per_1m: "15", cache_read_price_per_1m: "0.30"}}]
 "#
     );
-    Builder { catalog, providers: 0, settings: Vec::new() }
+    Builder { catalog, providers: 0, settings: Vec::new(), home: None }
 }
 
 /// A provider of [`MODEL`] on all four wires, as a document's list item.
@@ -91,8 +91,17 @@ impl Builder {
         self
     }
 
+    /// Where it lives, if not in a new directory with an embedded database.
+    pub(crate) fn at(mut self, home: Home) -> Self {
+        if let Some(url) = home.database_url() {
+            self = self.set("database.url", url);
+        }
+        self.home = Some(home);
+        self
+    }
+
     pub(crate) async fn start(self) -> Gateway {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = self.home.unwrap_or_else(|| Home::embedded().unwrap());
         let config = config(folder.path(), &self.settings);
         let start = Start { catalog: Some(document(&self.catalog)), ..Start::default() };
         let running = app::start(&config, start).await.unwrap();
@@ -120,7 +129,7 @@ pub(crate) fn document(text: &str) -> Document {
 pub(crate) struct Gateway {
     pub(crate) running: Running,
     pub(crate) config: Config,
-    pub(crate) folder: TempDir,
+    pub(crate) folder: Home,
 }
 
 impl Gateway {
@@ -157,7 +166,7 @@ impl Gateway {
         Store::open(self.config.store()).await.unwrap()
     }
 
-    pub(crate) async fn stop(self) -> TempDir {
+    pub(crate) async fn stop(self) -> Home {
         self.running.stop(std::future::pending()).await;
         self.folder
     }
@@ -165,7 +174,7 @@ impl Gateway {
 
 /// Every usage row of a store, in the order of their requests.
 pub(crate) async fn rows(store: &Store) -> Vec<UsageRow> {
-    let mut rows = usage::latest_any_owner(&mut store.db().read().await.unwrap(), 1_000).await.unwrap();
+    let mut rows = usage::latest_any_owner(&mut store.db().read().await.unwrap(), 100_000).await.unwrap();
     rows.reverse();
     rows
 }

@@ -61,7 +61,7 @@ async fn every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_versi
 
     let mut tx = store.db().begin().await.unwrap();
     let mut row = sample::global_model_row();
-    row.display_name = "Another".to_owned();
+    "Another".clone_into(&mut row.display_name);
     assert!(repo::global_models::update(&mut tx, &row).await.unwrap());
     tx.commit().await.unwrap();
     let renamed = load(&store).await.unwrap();

@@ -13,7 +13,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// The oldest version that may serve.
@@ -81,9 +84,13 @@ impl Drop for Database {
 }
 
 /// A cluster of one test's own, which it may stop and start again.
+#[derive(Debug, Clone)]
+pub struct Cluster(Arc<Own>);
+
 #[derive(Debug)]
-pub struct Cluster {
+struct Own {
     server: Server,
+    /// Removed with it.
     _dir: tempfile::TempDir,
 }
 
@@ -99,26 +106,26 @@ impl Cluster {
         let server = Server { bin: find()?, dir: parent.path().join("pg") };
         server.init()?;
         server.start()?;
-        Ok(Self { server, _dir: parent })
+        Ok(Self(Arc::new(Own { server, _dir: parent })))
     }
 
     /// An empty database on it.
     pub fn database(&self) -> io::Result<Database> {
-        Database::on(self.server.clone())
+        Database::on(self.0.server.clone())
     }
 
     /// Ends it at once, as a crash does; every connection breaks.
     pub fn stop(&self) -> io::Result<()> {
-        self.server.stop()
+        self.0.server.stop()
     }
 
     /// Starts it again.
     pub fn resume(&self) -> io::Result<()> {
-        self.server.start()
+        self.0.server.start()
     }
 }
 
-impl Drop for Cluster {
+impl Drop for Own {
     fn drop(&mut self) {
         // It may be stopped already.
         let _ = self.server.stop();
