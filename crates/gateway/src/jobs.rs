@@ -1,4 +1,5 @@
-//! What runs beside requests: following the configuration, shipping the journal, renewing the lease, watching the database.
+//! What runs beside requests: following the configuration, shipping the journal, renewing the lease, making partitions,
+//! watching the database.
 //!
 //! Each ends when it is told to, and the process waits for it.
 
@@ -13,6 +14,7 @@ use store::{
     Db, Published, Store, feed,
     journal::Journal,
     lease::Lease,
+    months,
     settle::{Shipper, Shipping},
 };
 use tokio::time::timeout;
@@ -65,6 +67,7 @@ impl Jobs {
         tasks.spawn(feed::follow(store.clone(), published.clone(), cancel.clone()));
         tasks.spawn(shipper.run(cancel.clone()));
         tasks.spawn(lease.run(cancel.clone()));
+        tasks.spawn(months::run(store.db().clone(), cancel.clone()));
         tasks.spawn(watch(store.db().clone(), journal.clone(), health.clone(), cancel.clone()));
         Self { tasks, cancel, shipping, health }
     }

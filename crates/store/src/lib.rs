@@ -5,8 +5,8 @@
 //!
 //! A serving process starts in this order: [`Store::open`], [`lease::Lease::acquire`], [`Store::open_journal`], the first
 //! catalog from [`load`], [`settle::recover`] with what the journal handed back; then [`settle::Shipper::run`],
-//! [`feed::follow`] and [`lease::Lease::run`] as tasks. It ends with the requests first, then those tasks, then
-//! [`journal::Journal::close`] and [`lease::Lease::release`].
+//! [`feed::follow`], [`lease::Lease::run`] and [`months::run`] as tasks. It ends with the requests first, then those
+//! tasks, then [`journal::Journal::close`] and [`lease::Lease::release`].
 
 #[macro_use]
 mod db;
@@ -17,6 +17,7 @@ pub mod feed;
 pub mod journal;
 pub mod lease;
 pub mod migrate;
+pub mod months;
 pub mod repo;
 pub mod settle;
 mod snapshot;

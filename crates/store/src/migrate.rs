@@ -1,6 +1,9 @@
 //! The schema: numbered scripts, applied in order under a lock, each schema known to this binary or refused.
 
-use crate::db::{Db, DbError, Lock, Tx};
+use crate::{
+    db::{Db, DbError, Lock, Tx},
+    months,
+};
 
 /// Scripts in order; their numbers rise by one.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../migrations/0001_init.sql"))];
@@ -63,6 +66,8 @@ pub async fn run(db: &Db) -> Result<Vec<i64>, MigrateError> {
         tx.run(APPLIED, vec![(*version).into(), (*name).into(), now.into()]).await.map_err(failed)?;
         applied.push(*version);
     }
+    let now = tx.now_us();
+    months::make(&mut tx, now).await?;
     tx.commit().await?;
     Ok(applied)
 }

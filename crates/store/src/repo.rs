@@ -123,3 +123,6 @@ fn read_access(row: &Row) -> Result<Access, DbError> {
         models: row.opt_json("allowed_models")?,
     })
 }
+
+#[cfg(test)]
+mod tests;
