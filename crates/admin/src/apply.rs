@@ -5,7 +5,6 @@
 
 mod audited;
 mod egress;
-mod period;
 mod plan;
 mod report;
 mod show;

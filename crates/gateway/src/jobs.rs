@@ -1,5 +1,5 @@
-//! What runs beside requests: following the configuration, shipping the journal, renewing the lease, making partitions,
-//! watching the database.
+//! What runs beside requests: following the configuration, shipping the journal, renewing the lease, making partitions, doing
+//! what comes due, watching the database.
 //!
 //! Each ends when it is told to, and the process waits for it.
 
@@ -16,6 +16,7 @@ use store::{
     lease::Lease,
     months,
     settle::{Shipper, Shipping},
+    upkeep,
 };
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -67,6 +68,7 @@ impl Jobs {
         tasks.spawn(feed::follow(store.clone(), published.clone(), cancel.clone()));
         tasks.spawn(shipper.run(cancel.clone()));
         tasks.spawn(lease.run(cancel.clone()));
+        tasks.spawn(upkeep::run(store.clone(), cancel.clone()));
         tasks.spawn(months::run(store.db().clone(), cancel.clone()));
         tasks.spawn(watch(store.db().clone(), journal.clone(), health.clone(), cancel.clone()));
         Self { tasks, cancel, shipping, health }

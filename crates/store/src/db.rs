@@ -188,6 +188,8 @@ pub(crate) enum Lock {
     Audit = 0x746f_6c03,
     /// Claiming a node's row.
     Lease = 0x746f_6c04,
+    /// Doing what comes due as time goes by.
+    Upkeep = 0x746f_6c05,
 }
 
 /// Gives up on work that takes longer than this: a lost network path may leave a connection without any answer.

@@ -18,9 +18,11 @@ pub mod journal;
 pub mod lease;
 pub mod migrate;
 pub mod months;
+pub mod period;
 pub mod repo;
 pub mod settle;
 mod snapshot;
+pub mod upkeep;
 pub mod vault;
 
 /// Tests inside name this crate as those outside do, so that both can share [`sample`].

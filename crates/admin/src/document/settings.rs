@@ -4,7 +4,7 @@ use super::{
     Patch, Place,
     read::Reader,
     tree::Node,
-    values::{decimal, integer, limit, name, text},
+    values::{boolean, decimal, integer, limit, name, text},
 };
 use domain::{
     catalog::PriceDefaults,
@@ -25,6 +25,7 @@ pub struct SettingsDoc {
     pub image_token_estimate: Patch<u64>,
     pub price_defaults: Patch<PriceDefaults>,
     pub default_rate_limit: Patch<u32>,
+    pub auto_delete_expired_keys: Patch<bool>,
 }
 
 impl SettingsDoc {
@@ -40,6 +41,7 @@ impl SettingsDoc {
             image_token_estimate: fields.patch("image_token_estimate", integer(0..=1_000_000)),
             price_defaults: fields.patch_with("price_defaults", price_defaults),
             default_rate_limit: fields.patch("default_rate_limit", limit),
+            auto_delete_expired_keys: fields.patch("auto_delete_expired_keys", boolean),
         };
         fields.finish();
         Some(doc)

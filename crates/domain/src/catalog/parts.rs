@@ -53,6 +53,8 @@ pub struct Settings {
     pub price_defaults: PriceDefaults,
     /// `rate_limit` of a new client key, requests per minute.
     pub default_rate_limit: u32,
+    /// Deletes client keys a day after they have expired; without it they are switched off.
+    pub auto_delete_expired_keys: bool,
 }
 
 /// Default prices of cache traffic as factors of the input price.
@@ -86,6 +88,7 @@ impl Default for Settings {
             image_token_estimate: 1_600,
             price_defaults: PriceDefaults::default(),
             default_rate_limit: 100,
+            auto_delete_expired_keys: false,
         }
     }
 }

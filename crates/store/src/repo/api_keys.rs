@@ -1,7 +1,10 @@
 //! Client keys.
 
 use super::{Entity, access_values, read_access};
-use crate::db::{DbError, Row, Tx, Value};
+use crate::{
+    db::{DbError, Row, Tx, Value},
+    feed,
+};
 use domain::{
     catalog::{Access, Budget, ClientKey, KeyHash, KeyLimits, Mapping},
     format::{Capability, OnDisconnect},
@@ -212,6 +215,16 @@ pub async fn insert(tx: &mut Tx, key: &ClientKeyRow) -> Result<(), DbError> {
 /// Writes a key's configuration, but never its balance; false if there is no such key.
 pub async fn update_any_owner(tx: &mut Tx, key: &ClientKeyRow) -> Result<bool, DbError> {
     super::update(tx, key, &["current_balance_usd"]).await
+}
+
+/// Switches a key off; false if it is off already, or not there.
+pub(crate) async fn disable_any_owner(tx: &mut Tx, id: ClientKeyId) -> Result<bool, DbError> {
+    const DISABLE: &str = "UPDATE api_keys SET is_active = FALSE, updated_at = $2 WHERE id = $1 AND is_active";
+    if tx.run(DISABLE, vec![id.uuid().into(), tx.now_us().into()]).await? == 0 {
+        return Ok(false);
+    }
+    feed::append(tx, ClientKeyRow::TABLE, id.uuid()).await?;
+    Ok(true)
 }
 
 /// Deletes a key with its mappings.

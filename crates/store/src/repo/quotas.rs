@@ -110,6 +110,15 @@ pub async fn active_any_owner(tx: &mut Tx) -> Result<Vec<Open>, DbError> {
     rows.iter().map(|row| Ok(Open { quota: read(row)?, used_usd: row.usd("used_usd")? })).collect()
 }
 
+/// Active days and months that were over at `now_us`, of users who are still there; the oldest first, `limit` at most.
+pub(crate) async fn over_any_owner(tx: &mut Tx, now_us: i64, limit: i64) -> Result<Vec<QuotaRow>, DbError> {
+    const OVER: &str = "SELECT q.id, q.user_id, q.quota_type, q.quota_usd, q.period_start, q.period_end \
+                        FROM user_quotas q JOIN users u ON u.id = q.user_id \
+                        WHERE q.is_active AND q.quota_type <> 'custom' AND q.period_end <= $1 AND NOT u.is_deleted \
+                        ORDER BY q.period_end, q.id LIMIT $2";
+    tx.rows(OVER, vec![now_us.into(), limit.into()]).await?.iter().map(read).collect()
+}
+
 /// Closes the user's active period, if there is one, and opens this one with nothing used; the user's row mirrors it.
 pub async fn open(tx: &mut Tx, quota: &QuotaRow) -> Result<(), DbError> {
     const OPEN: &str = "INSERT INTO user_quotas (id, created_at, updated_at, user_id, quota_type, quota_usd, \

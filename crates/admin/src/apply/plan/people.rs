@@ -7,7 +7,6 @@ use super::{
 use crate::{
     apply::{
         ApplyError,
-        period::{self, Period},
         state::{Person, State},
         table::Stored as _,
     },
@@ -19,7 +18,10 @@ use domain::{
     ids::UserId,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
-use store::repo::{quotas::QuotaRow, users::UserRow};
+use store::{
+    period::{self, Period},
+    repo::{quotas::QuotaRow, users::UserRow},
+};
 
 impl Planner<'_> {
     pub(super) fn users(&mut self, docs: &[UserDoc]) -> Result<(), ApplyError> {

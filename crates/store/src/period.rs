@@ -1,18 +1,24 @@
 //! The business zone's days and months, as quota periods.
 
+use crate::repo::quotas::QuotaType;
 use jiff::{Timestamp, ToSpan as _, Zoned, tz::TimeZone};
-use store::repo::quotas::QuotaType;
 
 /// A period in Unix microseconds; its end is excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Period {
-    pub(super) kind: QuotaType,
-    pub(super) start: i64,
-    pub(super) end: i64,
+pub struct Period {
+    /// What follows it.
+    pub kind: QuotaType,
+    /// From when, included.
+    pub start: i64,
+    /// Until when, excluded.
+    pub end: i64,
 }
 
 /// The day of `now_us`; a day of a clock change is shorter or longer.
-pub(super) fn day(now_us: i64, zone: &str) -> Result<Period, String> {
+///
+/// # Errors
+/// In words, when the zone is not known on this machine.
+pub fn day(now_us: i64, zone: &str) -> Result<Period, String> {
     let today = zoned(now_us, zone)?.start_of_day();
     let start = today.map_err(|error| error.to_string())?;
     let end = start.tomorrow().and_then(|next| next.start_of_day()).map_err(|error| error.to_string())?;
@@ -20,7 +26,10 @@ pub(super) fn day(now_us: i64, zone: &str) -> Result<Period, String> {
 }
 
 /// The month of `now_us`.
-pub(super) fn month(now_us: i64, zone: &str) -> Result<Period, String> {
+///
+/// # Errors
+/// As [`day`].
+pub fn month(now_us: i64, zone: &str) -> Result<Period, String> {
     let first = zoned(now_us, zone)?.first_of_month().and_then(|first| first.start_of_day());
     let start = first.map_err(|error| error.to_string())?;
     let end = start.checked_add(1.month()).and_then(|next| next.start_of_day()).map_err(|error| error.to_string())?;
@@ -28,7 +37,7 @@ pub(super) fn month(now_us: i64, zone: &str) -> Result<Period, String> {
 }
 
 /// A period with dates of its own.
-pub(super) fn custom(start: i64, end: i64) -> Period {
+pub fn custom(start: i64, end: i64) -> Period {
     Period { kind: QuotaType::Custom, start, end }
 }
 
