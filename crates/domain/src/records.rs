@@ -16,7 +16,7 @@ use std::net::IpAddr;
 pub const TRACE_MAX: usize = 256;
 
 /// Who owns a hold: together with the journal's epoch it tells whose it is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Account {
     /// A user's open quota period.
     Quota(UserId, QuotaId),
@@ -96,7 +96,7 @@ pub struct Settled {
     pub candidates: Vec<CandidateRow>,
     /// The others.
     pub trace: Trace,
-    /// Whose money it was, if the account is limited.
+    /// Whose money it was; `None` only of what is never billed.
     pub account: Option<Account>,
 }
 

@@ -6,7 +6,10 @@ use crate::{
 };
 
 /// Scripts in order; their numbers rise by one.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../migrations/0001_init.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "init", include_str!("../migrations/0001_init.sql")),
+    (2, "accounts", include_str!("../migrations/0002_accounts.sql")),
+];
 
 /// Why the schema is not this version's.
 #[derive(Debug, thiserror::Error)]

@@ -9,8 +9,8 @@ use domain::{
     money::{Factor, NanoUsd, PerMillion},
     price::{Cost, TokenCounts, UnitPrices, list_cost},
     records::{
-        AttemptEnded, AttemptOutcome, CandidateRow, Opened, Progress, Refusal, RequestMetadata, Settled, Trace,
-        TraceEntry, UsageRow,
+        Account, AttemptEnded, AttemptOutcome, CandidateRow, Opened, Progress, Refusal, RequestMetadata, Settled,
+        Trace, TraceEntry, UsageRow,
     },
     secret::Secret,
 };
@@ -81,7 +81,7 @@ pub(crate) fn request(number: u128) -> RequestId {
     id(1_000_000 + number)
 }
 
-/// 2030-01-01: after every row that a test writes, so that a request of then finds the periods open.
+/// 2030-01-01.
 pub(crate) const ARRIVED: i64 = 1_893_456_000_000_000;
 
 /// A process's store.
@@ -347,7 +347,7 @@ pub(crate) fn opened(number: u128) -> Opened {
     Opened {
         request_id: request(number),
         created_at: ARRIVED,
-        account: None,
+        account: Some(Account::User(user())),
         hold: NanoUsd::ZERO,
         user_id: Some(user()),
         api_key_id: key(),
@@ -452,7 +452,7 @@ pub(crate) fn settled(number: u128) -> Settled {
         usage,
         candidates: vec![candidate(AttemptOutcome::Failed), answered],
         trace: Trace { entries: vec![skipped], more: 2 },
-        account: None,
+        account: Some(Account::User(user())),
     }
 }
 

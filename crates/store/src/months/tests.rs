@@ -41,10 +41,10 @@ async fn partitions(store: &Store) -> Vec<String> {
 }
 
 async fn insert(store: &Store, id: Uuid) -> bool {
-    let mut row = sample::settled(1).usage;
-    row.request_id = RequestId::from(id);
+    let mut settled = sample::settled(1);
+    settled.usage.request_id = RequestId::from(id);
     let mut tx = store.db().begin().await.unwrap();
-    let new = crate::repo::usage::insert(&mut tx, &[&row]).await.unwrap();
+    let new = crate::repo::usage::insert(&mut tx, &[&settled]).await.unwrap();
     tx.commit().await.unwrap();
     new
 }

@@ -1,6 +1,6 @@
 //! Client keys.
 
-use super::{Entity, access_values, read_access};
+use super::{Entity, access_values, balances, read_access};
 use crate::{
     db::{DbError, Row, Tx, Value},
     feed,
@@ -207,9 +207,13 @@ pub async fn all_any_owner(tx: &mut Tx) -> Result<Vec<ClientKeyRow>, DbError> {
     super::select(tx, "", vec![]).await
 }
 
-/// Adds a key for the owner that the row names.
+/// Adds a key for the owner that the row names; a limited balance is its first balance entry.
 pub async fn insert(tx: &mut Tx, key: &ClientKeyRow) -> Result<(), DbError> {
-    super::insert(tx, key).await
+    super::insert(tx, key).await?;
+    match key.current_balance_usd {
+        Some(granted) => balances::begin(tx, key.id, granted).await,
+        None => Ok(()),
+    }
 }
 
 /// Writes a key's configuration, but never its balance; false if there is no such key.

@@ -1,7 +1,11 @@
 //! Quota periods: the active row is the limit in force, the others are history.
+//!
+//! `users.used_usd` mirrors the active period. Without one it counts what is spent outside periods since the last reset;
+//! `users.forgiven_usd` keeps what was taken out of that count, so that both together follow from the usage rows. Whoever
+//! changes a period locks the user's row first, as shipping does: what is spent meanwhile lands on one side of the change.
 
 use crate::{
-    db::{DbError, Row, Tx, Value},
+    db::{DbError, Row, Tx},
     feed,
 };
 use domain::{
@@ -123,44 +127,58 @@ pub(crate) async fn over_any_owner(tx: &mut Tx, now_us: i64, limit: i64) -> Resu
 pub async fn open(tx: &mut Tx, quota: &QuotaRow) -> Result<(), DbError> {
     const OPEN: &str = "INSERT INTO user_quotas (id, created_at, updated_at, user_id, quota_type, quota_usd, \
                         period_start, period_end, used_usd, is_active) VALUES ($1, $2, $2, $3, $4, $5, $6, $7, 0, TRUE)";
-    const MIRROR: &str = "UPDATE users SET quota_usd = $2, used_usd = 0, updated_at = $3 WHERE id = $1";
-    deactivate(tx, quota.user_id).await?;
-    let now = tx.now_us();
+    const FORGIVE: &str = "UPDATE users SET forgiven_usd = forgiven_usd + used_usd WHERE id = $1";
+    const MIRROR: &str = "UPDATE users SET quota_usd = $2, used_usd = 0 WHERE id = $1";
+    let user = quota.user_id;
+    touch(tx, user).await?;
+    if deactivate(tx, user).await? == 0 {
+        tx.run(FORGIVE, vec![user.uuid().into()]).await?;
+    }
     let values = vec![
         quota.id.uuid().into(),
-        now.into(),
-        quota.user_id.uuid().into(),
+        tx.now_us().into(),
+        user.uuid().into(),
         quota.quota_type.as_str().into(),
         quota.quota_usd.into(),
         quota.period_start.into(),
         quota.period_end.into(),
     ];
     tx.run(OPEN, values).await?;
-    tx.run(MIRROR, vec![quota.user_id.uuid().into(), quota.quota_usd.into(), now.into()]).await?;
+    tx.run(MIRROR, vec![user.uuid().into(), quota.quota_usd.into()]).await?;
     feed::append(tx, "user_quotas", quota.id.uuid()).await
 }
 
 /// Changes the limit of the user's active period without touching what is used; false if there is none.
 pub async fn set_limit(tx: &mut Tx, user: UserId, limit: NanoUsd) -> Result<bool, DbError> {
     const LIMIT: &str = "UPDATE user_quotas SET quota_usd = $2, updated_at = $3 WHERE user_id = $1 AND is_active";
-    const MIRROR: &str = "UPDATE users SET quota_usd = $2, updated_at = $3 WHERE id = $1";
-    let now = tx.now_us();
-    let values = || -> Vec<Value> { vec![user.uuid().into(), limit.into(), now.into()] };
-    if tx.run(LIMIT, values()).await? == 0 {
+    const MIRROR: &str = "UPDATE users SET quota_usd = $2 WHERE id = $1";
+    touch(tx, user).await?;
+    if tx.run(LIMIT, vec![user.uuid().into(), limit.into(), tx.now_us().into()]).await? == 0 {
         return Ok(false);
     }
-    tx.run(MIRROR, values()).await?;
+    tx.run(MIRROR, vec![user.uuid().into(), limit.into()]).await?;
     feed::append(tx, "user_quotas", user.uuid()).await?;
     Ok(true)
 }
 
-/// Closes the user's active period and opens none; false if there was none.
+/// Closes the user's active period and opens none: what is spent from here on counts from nothing. False if there was
+/// none.
 pub async fn close(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
+    const EMPTY: &str = "UPDATE users SET used_usd = 0 WHERE id = $1";
+    touch(tx, user).await?;
     if deactivate(tx, user).await? == 0 {
         return Ok(false);
     }
+    tx.run(EMPTY, vec![user.uuid().into()]).await?;
     feed::append(tx, "user_quotas", user.uuid()).await?;
     Ok(true)
+}
+
+/// Locks the user's row for the rest of the transaction.
+async fn touch(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
+    const TOUCH: &str = "UPDATE users SET updated_at = $2 WHERE id = $1";
+    tx.run(TOUCH, vec![user.uuid().into(), tx.now_us().into()]).await?;
+    Ok(())
 }
 
 async fn deactivate(tx: &mut Tx, user: UserId) -> Result<u64, DbError> {

@@ -4,10 +4,12 @@ use super::texts::Texts;
 use crate::db::{DbError, Insert, Row, Target, Tx, Value};
 use domain::{
     format::{ApiFormat, RequestType, Status, UsageSource},
-    ids::{ClientKeyId, EndpointId, GlobalModelId, PriceVersionId, ProviderId, ProviderKeyId, RequestId, UserId},
+    ids::{
+        ClientKeyId, EndpointId, GlobalModelId, PriceVersionId, ProviderId, ProviderKeyId, QuotaId, RequestId, UserId,
+    },
     money::{Factor, NanoUsd, PerMillion},
     price::{Cost, TokenCounts, UnitPrices},
-    records::{RequestMetadata, UsageRow},
+    records::{Account, RequestMetadata, Settled, UsageRow},
 };
 use sqlx::AssertSqlSafe;
 use std::collections::HashSet;
@@ -19,6 +21,8 @@ const TARGET: Target = Target {
         "client_request_id",
         "user_id",
         "api_key_id",
+        "quota_id",
+        "from_balance",
         "provider",
         "model",
         "global_model_id",
@@ -82,9 +86,10 @@ const TARGET: Target = Target {
     conflict: "ON CONFLICT (request_id) DO NOTHING",
 };
 
-/// A row on its way in, and its texts that many rows share.
+/// A row on its way in, whose money it was, and its texts that many rows share.
 struct Incoming<'r> {
     row: &'r UsageRow,
+    account: Option<Account>,
     client_ip: Value,
     user_agent: Value,
     metadata: Value,
@@ -92,7 +97,8 @@ struct Incoming<'r> {
 
 impl<'r> Incoming<'r> {
     /// Most rows have the texts of the one `before`.
-    fn new(row: &'r UsageRow, before: Option<&Self>, texts: &mut Texts) -> Result<Self, DbError> {
+    fn new(settled: &'r Settled, before: Option<&Self>, texts: &mut Texts) -> Result<Self, DbError> {
+        let row = &settled.usage;
         let client_ip = match before {
             Some(before) if before.row.client_ip == row.client_ip => before.client_ip.clone(),
             _ => texts.add(row.client_ip.map(|ip| ip.to_string()).as_deref()),
@@ -109,13 +115,13 @@ impl<'r> Incoming<'r> {
                 texts.add(Some(&text.map_err(|error| DbError::Unstorable(error.to_string()))?))
             }
         };
-        Ok(Self { row, client_ip, user_agent, metadata })
+        Ok(Self { row, account: settled.account, client_ip, user_agent, metadata })
     }
 }
 
 /// What rows of one caller, model and provider key have in common.
 type Alike<'r> = (Who<'r>, What<'r>, Ended<'r>, [u64; 3], [i64; 4]);
-type Who<'r> = (Option<UserId>, ClientKeyId, Option<&'r str>, [&'r Value; 3]);
+type Who<'r> = (Option<UserId>, ClientKeyId, Option<Account>, Option<&'r str>, [&'r Value; 3]);
 type What<'r> = (
     (&'r str, &'r str, GlobalModelId, Option<&'r str>),
     (Option<ProviderId>, Option<EndpointId>, Option<ProviderKeyId>),
@@ -134,7 +140,7 @@ impl Insert for Incoming<'_> {
         let row = self.row;
         let texts = [&self.client_ip, &self.user_agent, &self.metadata];
         (
-            (row.user_id, row.api_key_id, row.client_request_id.as_deref(), texts),
+            (row.user_id, row.api_key_id, self.account, row.client_request_id.as_deref(), texts),
             (
                 (&row.provider, &row.model, row.global_model_id, row.target_model.as_deref()),
                 (row.provider_id, row.provider_endpoint_id, row.provider_api_key_id),
@@ -163,6 +169,8 @@ impl Insert for Incoming<'_> {
             Value::opt_outside(row.client_request_id.as_ref()),
             row.user_id.map(UserId::uuid).into(),
             row.api_key_id.uuid().into(),
+            quota_of(self.account).map(QuotaId::uuid).into(),
+            matches!(self.account, Some(Account::Key(_))).into(),
             Value::outside(&row.provider),
             Value::outside(&row.model),
             row.global_model_id.uuid().into(),
@@ -304,15 +312,38 @@ fn read(row: &Row) -> Result<UsageRow, DbError> {
 }
 
 /// Adds rows; false if some request had a row already, which then stays as it is.
-pub(crate) async fn insert(tx: &mut Tx, rows: &[&UsageRow]) -> Result<bool, DbError> {
+pub(crate) async fn insert(tx: &mut Tx, requests: &[&Settled]) -> Result<bool, DbError> {
     let mut texts = Texts::default();
-    let mut incoming: Vec<Incoming<'_>> = Vec::with_capacity(rows.len());
-    for row in rows {
-        incoming.push(Incoming::new(row, incoming.last(), &mut texts)?);
+    let mut incoming: Vec<Incoming<'_>> = Vec::with_capacity(requests.len());
+    for settled in requests {
+        incoming.push(Incoming::new(settled, incoming.last(), &mut texts)?);
     }
     texts.store(tx).await?;
     let statements = tx.insertions(&TARGET, &incoming)?;
-    Ok(tx.run_all(statements).await? == rows.len() as u64)
+    Ok(tx.run_all(statements).await? == requests.len() as u64)
+}
+
+const fn quota_of(account: Option<Account>) -> Option<QuotaId> {
+    match account {
+        Some(Account::Quota(_, quota)) => Some(quota),
+        _ => None,
+    }
+}
+
+/// Whose money a request's row says it was; `None` if there is no row, or nobody's.
+pub(crate) async fn account_any_owner(tx: &mut Tx, request: RequestId) -> Result<Option<Account>, DbError> {
+    const ACCOUNT: &str = "SELECT user_id, api_key_id, quota_id, from_balance FROM usage WHERE request_id = $1";
+    let row = tx.row(ACCOUNT, vec![request.uuid().into()]).await?;
+    row.map_or(Ok(None), |row| account(&row))
+}
+
+/// Whose money a row says it was.
+pub(crate) fn account(row: &Row) -> Result<Option<Account>, DbError> {
+    if row.flag("from_balance")? {
+        return Ok(Some(Account::Key(row.id("api_key_id")?)));
+    }
+    let Some(user) = row.opt_id("user_id")? else { return Ok(None) };
+    Ok(Some(row.opt_id("quota_id")?.map_or(Account::User(user), |quota| Account::Quota(user, quota))))
 }
 
 /// Takes a row out.

@@ -147,11 +147,10 @@ pub(super) async fn write(
     for settled in batch.settled.iter().filter(|settled| replaced.contains(&settled.usage.request_id)) {
         take_out(tx, settled, &mut tally).await?;
     }
-    let rows: Vec<_> = batch.settled.iter().map(|settled| &settled.usage).collect();
-    if !usage::insert(tx, &rows).await? {
+    let all: Vec<&Settled> = batch.settled.iter().collect();
+    if !usage::insert(tx, &all).await? {
         return Ok(None);
     }
-    let all: Vec<&Settled> = batch.settled.iter().collect();
     candidates::insert(tx, &all).await?;
     for settled in &all {
         tally.add(settled);
@@ -172,12 +171,8 @@ async fn take_out(tx: &mut Tx, settled: &Settled, tally: &mut Tally) -> Result<(
     let request = settled.usage.request_id;
     let Some(before) = usage::find_any_owner(tx, request).await? else { return Ok(()) };
     let candidates = candidates::tried_any_owner(tx, request).await?;
-    tally.take_out(&Settled {
-        usage: before,
-        candidates,
-        trace: domain::records::Trace::default(),
-        account: settled.account,
-    });
+    let account = usage::account_any_owner(tx, request).await?;
+    tally.take_out(&Settled { usage: before, candidates, trace: domain::records::Trace::default(), account });
     usage::remove(tx, request).await?;
     candidates::remove(tx, request).await
 }

@@ -4,16 +4,16 @@ mod world;
 use super::{batch::Bounds, *};
 use crate::{
     db::Value,
-    repo::{audit, candidates, usage},
+    repo::{audit, candidates, quotas, usage},
     sample,
 };
 use domain::{
     format::RequestType,
-    ids::{ClientKeyId, QuotaId, RequestId, UserId},
+    ids::{ClientKeyId, QuotaId, RequestId},
     money::NanoUsd,
     ports::Recorder as _,
     price::TokenCounts,
-    records::Account,
+    records::{Account, Settled},
 };
 use testkit::servers::Home;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,8 @@ use world::{World, counters, expected};
 
 testkit::on_both![
     a_settlement_becomes_its_rows_and_moves_every_counter,
-    the_money_comes_from_the_account_that_was_open_when_the_request_arrived,
-    a_late_settlement_counts_in_the_period_that_was_open_when_it_arrived,
+    the_money_comes_from_the_account_that_the_settlement_names,
+    what_a_user_has_used_follows_the_period_in_force,
     counting_tokens_leaves_a_row_and_counts_nowhere,
     a_process_that_ends_between_any_two_batches_ships_each_settlement_once,
     a_transaction_that_fails_at_its_last_statement_leaves_nothing,
@@ -59,72 +59,103 @@ async fn a_settlement_becomes_its_rows_and_moves_every_counter(home: Home) {
     assert_eq!(world.int("SELECT MAX(last_used_at) AS n FROM api_keys").await, sample::ARRIVED);
 }
 
-async fn the_money_comes_from_the_account_that_was_open_when_the_request_arrived(home: Home) {
+async fn the_money_comes_from_the_account_that_the_settlement_names(home: Home) {
     struct Case {
         name: &'static str,
         account: Option<Account>,
         key: ClientKeyId,
-        user: Option<UserId>,
-        /// Cost in: first period, second period, the user's row, the standalone key.
-        spent: [i64; 4],
+        /// Cost in: first period, second period, the user's row, outside periods, the standalone key.
+        spent: [i64; 5],
     }
     let cost = sample::cost().total.0;
     let (user, key, kiosk) = (sample::user(), sample::key(), sample::standalone());
     let (first, second) = (sample::quota(), QuotaId::from(Uuid::from_u128(99)));
     let quota = |id| Some(Account::Quota(user, id));
+    let (own, outside) = (Some(Account::Key(kiosk)), Some(Account::User(user)));
     for case in [
-        Case { name: "named, in force", account: quota(second), key, user: Some(user), spent: [0, cost, cost, 0] },
-        Case { name: "named, over", account: quota(first), key, user: Some(user), spent: [cost, 0, 0, 0] },
-        Case { name: "the one of its time", account: None, key, user: Some(user), spent: [0, cost, cost, 0] },
-        Case { name: "a balance", account: None, key: kiosk, user: None, spent: [0, 0, 0, cost] },
-        Case {
-            name: "a named balance",
-            account: Some(Account::Key(kiosk)),
-            key: kiosk,
-            user: None,
-            spent: [0, 0, 0, cost],
-        },
+        Case { name: "a period in force", account: quota(second), key, spent: [0, cost, cost, 0, 0] },
+        Case { name: "a period that is over", account: quota(first), key, spent: [cost, 0, 0, 0, 0] },
+        Case { name: "none was open then", account: outside, key, spent: [0, 0, 0, cost, 0] },
+        Case { name: "a balance", account: own, key: kiosk, spent: [0, 0, 0, 0, cost] },
     ] {
         let world = World::new(home.another().unwrap()).await;
         sample::open_quota(&world.store, first).await;
         sample::open_quota(&world.store, second).await;
         let mut settled = sample::settled(1);
         settled.account = case.account;
-        (settled.usage.api_key_id, settled.usage.user_id) = (case.key, case.user);
+        settled.usage.api_key_id = case.key;
         world.settle(settled).await;
         world.ship().await;
         let spent = [
             world.int("SELECT used_usd AS n FROM user_quotas WHERE NOT is_active").await,
             world.int("SELECT used_usd AS n FROM user_quotas WHERE is_active").await,
             world.int("SELECT used_usd AS n FROM users").await,
+            world.int("SELECT forgiven_usd AS n FROM users").await,
             world.int("SELECT balance_used_usd AS n FROM api_keys WHERE is_standalone").await,
         ];
         assert_eq!(spent, case.spent, "{}", case.name);
         let left = world.int("SELECT current_balance_usd AS n FROM api_keys WHERE is_standalone").await;
-        assert_eq!(left, 1_000_000_000 - case.spent[3], "{}", case.name);
+        assert_eq!(left, 1_000_000_000 - case.spent[4], "{}", case.name);
+        assert_eq!(world.int("SELECT total_usd AS n FROM users").await, cost, "{}", case.name);
+        let mut tx = world.store.db().read().await.unwrap();
+        let stored = usage::account_any_owner(&mut tx, sample::request(1)).await.unwrap();
+        assert_eq!(stored, case.account, "{}", case.name);
     }
 }
 
-async fn a_late_settlement_counts_in_the_period_that_was_open_when_it_arrived(home: Home) {
+async fn what_a_user_has_used_follows_the_period_in_force(home: Home) {
     let world = World::new(home).await;
-    sample::open_quota(&world.store, sample::quota()).await;
-    let mut settled = sample::settled(1);
-    settled.usage.created_at = world.int("SELECT created_at AS n FROM user_quotas").await;
-    world.settle(settled).await;
-    tokio::task::yield_now().await;
-    sample::open_quota(&world.store, QuotaId::from(Uuid::from_u128(99))).await;
-    world.ship().await;
     let cost = sample::cost().total.0;
-    assert_eq!(world.int("SELECT used_usd AS n FROM user_quotas WHERE NOT is_active").await, cost);
-    assert_eq!(world.int("SELECT used_usd AS n FROM user_quotas WHERE is_active").await, 0);
-    assert_eq!(world.int("SELECT used_usd AS n FROM users").await, 0, "it mirrors the period in force");
-    assert_eq!(world.int("SELECT total_usd AS n FROM users").await, cost);
+    let (a, b) = (sample::quota(), QuotaId::from(Uuid::from_u128(99)));
+    let user = Account::User(sample::user());
+    let of = |quota| Account::Quota(sample::user(), quota);
+    /// What happens next.
+    enum Step {
+        Open(QuotaId),
+        Close,
+        Settle(Account),
+    }
+    let mut number = 0;
+    // Costs in the user's row, and taken out of it.
+    for (name, step, used, forgiven) in [
+        ("without a period", Step::Settle(user), 1, 0),
+        ("a period opens", Step::Open(a), 0, 1),
+        ("what it pays", Step::Settle(of(a)), 1, 1),
+        ("a request from before it", Step::Settle(user), 1, 2),
+        ("another follows", Step::Open(b), 0, 2),
+        ("a request of the one before", Step::Settle(of(a)), 0, 2),
+        ("what it pays", Step::Settle(of(b)), 1, 2),
+        ("the last one closes", Step::Close, 0, 2),
+        ("a request of its time", Step::Settle(of(b)), 0, 2),
+        ("without a period again", Step::Settle(user), 1, 2),
+    ] {
+        match step {
+            Step::Open(id) => sample::open_quota(&world.store, id).await,
+            Step::Close => {
+                let mut tx = world.store.db().begin().await.unwrap();
+                assert!(quotas::close(&mut tx, sample::user()).await.unwrap());
+                tx.commit().await.unwrap();
+            }
+            Step::Settle(account) => {
+                number += 1;
+                world.settle(Settled { account: Some(account), ..sample::settled(number) }).await;
+                world.ship().await;
+            }
+        }
+        let counted = [
+            world.int("SELECT used_usd AS n FROM users").await,
+            world.int("SELECT forgiven_usd AS n FROM users").await,
+        ];
+        assert_eq!(counted, [used * cost, forgiven * cost], "{name}");
+    }
+    assert_eq!(world.int("SELECT used_usd AS n FROM user_quotas WHERE quota_usd > 0 ORDER BY id").await, 2 * cost);
 }
 
 async fn counting_tokens_leaves_a_row_and_counts_nowhere(home: Home) {
     let world = World::new(home).await;
     let mut settled = sample::settled(1);
     settled.usage.request_type = RequestType::CountTokens;
+    settled.account = None;
     world.settle(settled).await;
     world.ship().await;
     let moved: Vec<_> = counters(&world).await.into_iter().filter(|(_, count)| *count != 0).collect();
@@ -342,6 +373,11 @@ async fn rows_that_differ_in_one_thing_only_keep_it(home: Home) {
     for number in 1..=160_u128 {
         let mut settled = sample::settled(number);
         changes[usize::try_from(number % 16).unwrap()](&mut settled.usage);
+        settled.account = match number % 3 {
+            0 => settled.account,
+            1 => Some(Account::Quota(sample::user(), sample::quota())),
+            _ => Some(Account::Key(settled.usage.api_key_id)),
+        };
         settled.candidates[0].connect_ms = Some(u32::try_from(number % 2).unwrap());
         wanted.push(settled.clone());
         world.settle(settled).await;
@@ -351,6 +387,7 @@ async fn rows_that_differ_in_one_thing_only_keep_it(home: Home) {
     for want in wanted {
         let request = want.usage.request_id;
         assert_eq!(usage::find_any_owner(&mut tx, request).await.unwrap(), Some(want.usage));
+        assert_eq!(usage::account_any_owner(&mut tx, request).await.unwrap(), want.account);
         let tried = crate::repo::candidates::tried_any_owner(&mut tx, request).await.unwrap();
         assert_eq!(tried, want.candidates);
     }
