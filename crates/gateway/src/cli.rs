@@ -1,7 +1,7 @@
 //! The command line: what it can be told, and what each command does with it.
 
 use crate::{
-    catalog,
+    books, catalog,
     config::{Config, Sources},
     demo, out, serve, telemetry,
 };
@@ -11,9 +11,9 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use store::{DataDir, DatabaseUrl, Db, Store, migrate};
 
 /// Everything was fine.
-const FINE: u8 = 0;
+pub(crate) const FINE: u8 = 0;
 /// Findings, or a failure.
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// Wrong usage.
 const USAGE: u8 = 2;
 
@@ -41,6 +41,8 @@ enum Command {
     },
     /// Brings the database to this version's schema and ends.
     Migrate,
+    /// Derives every bill from its row and every counter from the rows again, and says what differs.
+    Verify,
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +112,7 @@ fn run_command(cli: Cli) -> Result<u8> {
             Command::Apply(apply) => apply_document(&apply, &sources, &config).await,
             Command::Check { file } => check(file, &sources, &config).await,
             Command::Migrate => migrate(&config).await,
+            Command::Verify => books::verify(&config).await,
         }
     })
 }

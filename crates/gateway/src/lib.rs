@@ -3,6 +3,7 @@
 //! [`cli::run`] is the program. [`app::start`] is a whole gateway in this process, as `serve` and the tests run it.
 
 pub mod app;
+mod books;
 mod catalog;
 pub mod cli;
 pub mod config;

@@ -24,6 +24,7 @@ pub mod settle;
 mod snapshot;
 pub mod upkeep;
 pub mod vault;
+pub mod verify;
 
 /// Tests inside name this crate as those outside do, so that both can share [`sample`].
 #[cfg(test)]
