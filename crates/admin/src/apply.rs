@@ -14,9 +14,10 @@ mod table;
 pub use egress::Resolver;
 pub use report::{Action, Change, FieldChange, MintedKey, Report};
 
+pub(crate) use audited::event;
 pub(crate) use egress::{Dial, examine};
-pub(crate) use show::Names;
-pub(crate) use state::State;
+pub(crate) use show::{Names, time};
+pub(crate) use state::{Key, Person, State};
 
 use crate::document::{Document, Problem, Problems, UserDoc};
 use argon2::{

@@ -12,15 +12,19 @@ mod settings;
 mod tree;
 mod upstream;
 mod values;
+mod write;
 
 pub(crate) use models::supports;
 pub use models::{GlobalModelDoc, ModelDoc};
+pub(crate) use people::is_client_key;
 pub use people::{AccessDoc, ClientKeyDoc, MappingDoc, QuotaDoc, QuotaType, UserDoc};
 pub use read::nearest;
 pub use secrets::Sources;
 pub use settings::SettingsDoc;
 pub use tree::Syntax;
+pub(crate) use tree::Value;
 pub use upstream::{EndpointDoc, ProviderDoc, ProviderKeyDoc};
+pub(crate) use write::{Fields, list, yaml};
 
 use std::fmt;
 
@@ -58,6 +62,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether the table that stands here has this field.
+    pub fn has(&self, name: &str) -> bool {
+        self.lines.iter().any(|(known, _)| known == name)
+    }
+
     /// A problem with what stands here.
     pub fn problem(&self, message: impl Into<String>) -> Problem {
         Problem { line: Some(self.line), field: self.field.clone(), message: message.into() }
@@ -125,6 +134,8 @@ impl Problems {
 /// A whole document; sections that are absent are empty.
 #[derive(Debug, Clone, Default)]
 pub struct Document {
+    /// Its first line, and the sections that it has.
+    pub at: Place,
     /// Names that callers ask for.
     pub global_models: Vec<GlobalModelDoc>,
     /// Upstreams, with their endpoints, keys and models.
@@ -157,6 +168,7 @@ impl Document {
     fn read(reader: &mut read::Reader<'_>, root: &tree::Node) -> Option<Self> {
         let mut fields = reader.fields(root)?;
         let document = Self {
+            at: fields.place(),
             global_models: fields.list("global_models", GlobalModelDoc::read),
             providers: fields.list("providers", ProviderDoc::read),
             users: fields.list("users", UserDoc::read),

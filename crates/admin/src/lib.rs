@@ -5,7 +5,9 @@
 mod apply;
 mod check;
 pub mod document;
+mod export;
 pub mod http;
 
 pub use apply::{Action, ApplyError, ApplyOptions, Change, FieldChange, MintedKey, Report, Resolver, apply};
 pub use check::{Checked, Finding, Level, check};
+pub use export::{ExportError, Secrets, export};

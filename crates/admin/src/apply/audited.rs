@@ -4,8 +4,24 @@ use super::report::{Action, Change};
 use serde_json::{Map, Value, json};
 use store::repo::audit::Event;
 
+/// Something that a command did: who gave it is not known, the event names no actor.
+pub(crate) fn event(event_type: &'static str, description: String, metadata: Value) -> Event {
+    Event {
+        id: store::mint(),
+        event_type,
+        description,
+        user_id: None,
+        api_key_id: None,
+        ip_address: None,
+        user_agent: None,
+        request_id: None,
+        metadata,
+        status_code: None,
+        error_message: None,
+    }
+}
+
 impl Change {
-    /// Who applied it is not known to a command: the event names no actor.
     pub(super) fn event(&self) -> Event {
         let before = self.fields.iter().filter_map(|field| Some((field.name.clone(), field.before.clone()?)));
         let after = self.fields.iter().map(|field| (field.name.clone(), field.after.clone()));
@@ -16,19 +32,8 @@ impl Change {
             Action::Created => "created",
             Action::Updated => "updated",
         };
-        Event {
-            id: store::mint(),
-            event_type: self.event_type(),
-            description: format!("{} {} {verb} by a document", self.kind, self.name),
-            user_id: None,
-            api_key_id: None,
-            ip_address: None,
-            user_agent: None,
-            request_id: None,
-            metadata: json!({ "kind": self.kind, "name": self.name, "before": before, "after": after }),
-            status_code: None,
-            error_message: None,
-        }
+        let metadata = json!({ "kind": self.kind, "name": self.name, "before": before, "after": after });
+        event(self.event_type(), format!("{} {} {verb} by a document", self.kind, self.name), metadata)
     }
 
     fn event_type(&self) -> &'static str {

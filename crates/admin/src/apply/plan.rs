@@ -101,7 +101,8 @@ impl<'p> Planner<'p> {
         found
     }
 
-    /// The same for a field that null clears.
+    /// The same for a field that null clears. What a deleted object has left in the list stays if that is all there is
+    /// beside what the document names: it has no name that a document could hold.
     fn resolve_patch<T: PartialEq>(
         &mut self,
         target: &mut Option<Vec<T>>,
@@ -109,11 +110,18 @@ impl<'p> Planner<'p> {
         list: &Patch<Vec<Reference>>,
         find: impl Fn(&State, &str) -> Option<T>,
         known: impl Fn(&State) -> Vec<String>,
+        lives: impl Fn(&State, &T) -> bool,
     ) {
         match list {
             Patch::Absent => {}
             Patch::Null => *target = None,
-            Patch::Set(list) => *target = Some(self.resolve(kind, list, find, known)),
+            Patch::Set(list) => {
+                let named = self.resolve(kind, list, find, known);
+                let live = |former: &Vec<T>| former.iter().filter(|one| lives(&self.state, one)).eq(&named);
+                if !target.as_ref().is_some_and(live) {
+                    *target = Some(named);
+                }
+            }
         }
     }
 }

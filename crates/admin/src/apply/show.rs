@@ -77,7 +77,19 @@ impl Names {
         self.endpoints.contains_key(&id)
     }
 
-    pub(super) fn provider(&self, id: ProviderId) -> String {
+    pub(crate) fn has_user(&self, id: UserId) -> bool {
+        self.users.contains_key(&id)
+    }
+
+    pub(crate) fn user(&self, id: UserId) -> String {
+        name_of(&self.users, &id)
+    }
+
+    pub(crate) fn global_model(&self, id: GlobalModelId) -> String {
+        name_of(&self.global_models, &id)
+    }
+
+    pub(crate) fn provider(&self, id: ProviderId) -> String {
         name_of(&self.providers, &id)
     }
 
@@ -165,7 +177,8 @@ fn none() -> String {
     "none".to_owned()
 }
 
-fn time(unix_us: i64) -> String {
+/// RFC 3339 in UTC, with as many decimal places as it needs.
+pub(crate) fn time(unix_us: i64) -> String {
     jiff::Timestamp::from_microsecond(unix_us).map_or_else(|_| unix_us.to_string(), |time| time.to_string())
 }
 
@@ -299,7 +312,7 @@ impl Shown for ProviderKeyRow {
 
 impl Shown for ModelRow {
     fn label(&self, names: &Names) -> String {
-        format!("{}/{}", names.provider(self.provider_id), name_of(&names.global_models, &self.global_model_id))
+        format!("{}/{}", names.provider(self.provider_id), names.global_model(self.global_model_id))
     }
 
     fn fields(&self, _names: &Names) -> Fields {
@@ -351,7 +364,8 @@ impl Shown for Key {
     fn fields(&self, names: &Names) -> Fields {
         let row = &self.row;
         let mut fields = Fields::default();
-        fields.secret("key", "***", &row.key_hash);
+        let shown = [&row.key_prefix, &row.key_last4].map(|part| part.clone().unwrap_or_default()).concat();
+        fields.secret("key", "***", &[&row.key_hash, shown.as_bytes()].concat());
         fields.plain("is_standalone", row.is_standalone);
         fields.access(&row.access, names);
         fields.json("allowed_ips", &row.allowed_ips);
@@ -361,6 +375,8 @@ impl Shown for Key {
         fields.opt("on_disconnect", row.on_disconnect);
         fields.time("capture_until", row.capture_until);
         fields.plain("is_active", row.is_active);
+        fields.time("locked_at", row.locked_at);
+        fields.json("lock_reason", &row.lock_reason);
         fields.time("expires_at", row.expires_at);
         fields.plain("auto_delete_on_expiry", row.auto_delete_on_expiry);
         let ties = self.mappings.iter().map(|tie| {

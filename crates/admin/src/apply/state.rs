@@ -158,6 +158,11 @@ impl State {
 }
 
 impl Person {
+    /// The quota period that is open.
+    pub(crate) fn period(&self) -> Option<&QuotaRow> {
+        self.period.as_ref()
+    }
+
     fn user(&self) -> User {
         let open = self.period.clone().map(|quota| Open { quota, used_usd: NanoUsd::ZERO });
         self.row.clone().user(open.as_ref(), NanoUsd::ZERO)
@@ -165,6 +170,10 @@ impl Person {
 }
 
 impl Key {
+    pub(crate) fn mappings(&self) -> &[MappingRow] {
+        &self.mappings
+    }
+
     fn client_key(&self) -> ClientKey {
         self.row.clone().client_key(NanoUsd::ZERO, self.mappings.iter().map(MappingRow::mapping).collect())
     }

@@ -7,9 +7,10 @@ use super::{
     secrets::secret,
     tree::{Entry, Node},
     upstream::{amount, references},
-    values::{boolean, decimal, email, instant, integer, limit, name, network, text, username},
+    values::{boolean, decimal, email, instant, integer, limit, name, network, prose, text, username},
 };
 use domain::{
+    catalog::KeyHash,
     format::{ApiFormat, Capability, OnDisconnect, Role},
     money::NanoUsd,
     secret::Secret,
@@ -53,6 +54,8 @@ pub struct UserDoc {
     pub email: Option<String>,
     /// Acts on creation only; null makes a user who cannot log in by password.
     pub password: Patch<Secret>,
+    /// Instead of a password, as an export holds it: argon2id or bcrypt.
+    pub password_hash: Option<Secret>,
     pub role: Option<Role>,
     pub access: AccessDoc,
     /// By global model.
@@ -69,6 +72,7 @@ impl UserDoc {
             username: fields.need("username", username).unwrap_or_default(),
             email: fields.keep("email", email),
             password: fields.patch_with("password", secret),
+            password_hash: fields.keep_with("password_hash", password_hash),
             role: fields.keep("role", name),
             access: AccessDoc::read(&mut fields),
             model_capability_settings: fields.patch_with("model_capability_settings", |reader, node| {
@@ -80,6 +84,9 @@ impl UserDoc {
             quota: fields.patch_with("quota", QuotaDoc::read),
             is_active: fields.keep("is_active", boolean),
         };
+        if doc.password.value().is_some() && doc.password_hash.is_some() {
+            fields.problem("password_hash", "has no meaning beside password");
+        }
         fields.finish();
         Some(doc)
     }
@@ -152,6 +159,10 @@ pub struct ClientKeyDoc {
     pub user: Option<Reference>,
     /// The key's text; one is minted if a new key has none.
     pub key: Option<Secret>,
+    /// Instead of the text, as an export holds a key that cannot be revealed.
+    pub key_hash: Option<KeyHash>,
+    pub key_prefix: Patch<String>,
+    pub key_last4: Patch<String>,
     pub is_standalone: Option<bool>,
     /// Acts on creation only.
     pub balance_usd: Patch<NanoUsd>,
@@ -163,6 +174,8 @@ pub struct ClientKeyDoc {
     pub on_disconnect: Patch<OnDisconnect>,
     pub capture_until: Patch<i64>,
     pub is_active: Option<bool>,
+    pub locked_at: Patch<i64>,
+    pub lock_reason: Patch<String>,
     pub expires_at: Patch<i64>,
     pub auto_delete_on_expiry: Option<bool>,
     pub mappings: Patch<Vec<MappingDoc>>,
@@ -177,6 +190,9 @@ impl ClientKeyDoc {
             name: fields.need("name", text(100)).unwrap_or_default(),
             user: user.map(|name| Reference { name, at: fields.place_of("user") }),
             key: fields.keep_with("key", client_key),
+            key_hash: fields.keep("key_hash", key_hash),
+            key_prefix: fields.patch("key_prefix", text(10)),
+            key_last4: fields.patch("key_last4", text(4)),
             is_standalone: fields.keep("is_standalone", boolean),
             balance_usd: fields.patch("balance_usd", amount),
             access: AccessDoc::read(&mut fields),
@@ -189,23 +205,64 @@ impl ClientKeyDoc {
             on_disconnect: fields.patch("on_disconnect", name),
             capture_until: fields.patch("capture_until", instant),
             is_active: fields.keep("is_active", boolean),
+            locked_at: fields.patch("locked_at", instant),
+            lock_reason: fields.patch("lock_reason", prose(500)),
             expires_at: fields.patch("expires_at", instant),
             auto_delete_on_expiry: fields.keep("auto_delete_on_expiry", boolean),
             mappings: fields.patch_with("mappings", |reader, node| reader.items(node, MappingDoc::read)),
         };
+        if doc.key.is_some() && doc.key_hash.is_some() {
+            fields.problem("key_hash", "has no meaning beside key");
+        }
+        if doc.key_hash.is_none() && (doc.key_prefix.value().is_some() || doc.key_last4.value().is_some()) {
+            fields.problem("key_hash", "is what key_prefix and key_last4 belong to");
+        }
         fields.finish();
         Some(doc)
     }
 }
 
+/// SHA-256 of a client key's text, in hexadecimal.
+fn key_hash(node: &Node) -> Result<KeyHash, String> {
+    let wrong = || "expected 64 hexadecimal digits".to_owned();
+    let digits = text(64)(node)?;
+    let mut hash = KeyHash::default();
+    if digits.len() != 2 * hash.len() || !digits.is_ascii() {
+        return Err(wrong());
+    }
+    for (index, byte) in hash.iter_mut().enumerate() {
+        let pair = digits.get(2 * index..2 * index + 2).ok_or_else(wrong)?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+    }
+    Ok(hash)
+}
+
+/// A stored password: what login can check.
+fn password_hash(reader: &mut Reader<'_>, node: &Node) -> Option<Secret> {
+    const KINDS: [&str; 4] = ["$argon2id$", "$2a$", "$2b$", "$2y$"];
+    const LENGTH_MAX: usize = 500;
+    let hash = secret(reader, node)?;
+    let known = KINDS.iter().any(|kind| hash.expose().starts_with(kind));
+    if !known || hash.expose().len() > LENGTH_MAX {
+        reader.problem(node.line, "expected a hash by argon2id or bcrypt");
+        return None;
+    }
+    Some(hash)
+}
+
+/// Shortest text of a client key: one short enough to guess is not a secret.
+const KEY_MIN: usize = 16;
+const KEY_MAX: usize = 256;
+
+/// Whether a document may hold this text as a client key's.
+pub(crate) fn is_client_key(text: &str) -> bool {
+    (KEY_MIN..=KEY_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// The text of a client key that the operator chose.
 fn client_key(reader: &mut Reader<'_>, node: &Node) -> Option<Secret> {
-    /// Short enough to guess is not a secret.
-    const KEY_MIN: usize = 16;
-    const KEY_MAX: usize = 256;
     let key = secret(reader, node)?;
-    let text = key.expose();
-    if !(KEY_MIN..=KEY_MAX).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !is_client_key(key.expose()) {
         reader.problem(node.line, format!("a client key has {KEY_MIN} to {KEY_MAX} printable ASCII characters"));
         return None;
     }

@@ -1,4 +1,4 @@
-//! Secrets in a document: literals, `${ENV}` and `file:PATH`.
+//! Secrets in a document: literals, `${ENV}`, `file:PATH`, and `{literal: TEXT}` for a text that looks like one of those.
 
 use super::{
     read::Reader,
@@ -13,6 +13,9 @@ use std::{
 /// Longest secret that a file may hold.
 const SECRET_MAX: u64 = 64 * 1024;
 
+/// Begins the path of a file that holds a secret.
+const FILE: &str = "file:";
+
 /// Where secrets that a document only refers to come from.
 pub struct Sources<'s> {
     /// Looks a variable of the environment up.
@@ -21,13 +24,22 @@ pub struct Sources<'s> {
     pub folder: PathBuf,
 }
 
+fn variable(text: &str) -> Option<&str> {
+    text.strip_prefix("${")?.strip_suffix('}')
+}
+
+/// Whether a text stands for a secret that is elsewhere.
+pub(super) fn is_reference(text: &str) -> bool {
+    variable(text).is_some() || text.starts_with(FILE)
+}
+
 impl Sources<'_> {
     fn resolve(&self, text: &str) -> Result<Secret, String> {
-        if let Some(variable) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+        if let Some(variable) = variable(text) {
             let value = (self.env)(variable).ok_or_else(|| format!("the environment has no {variable}"))?;
             return checked(&value).map_err(|message| format!("{variable} {message}"));
         }
-        if let Some(path) = text.strip_prefix("file:") {
+        if let Some(path) = text.strip_prefix(FILE) {
             let value = read_file(&self.folder.join(path)).map_err(|error| format!("cannot read {path}: {error}"))?;
             return checked(&value).map_err(|message| format!("{path} {message}"));
         }
@@ -58,15 +70,20 @@ fn read_file(path: &Path) -> io::Result<String> {
 
 /// Reads a secret; messages never repeat its text.
 pub(super) fn secret(reader: &mut Reader<'_>, node: &Node) -> Option<Secret> {
-    let Value::Text(text) = &node.value else {
-        reader.problem(node.line, "expected text (put it in quotes)");
-        return None;
-    };
-    match reader.sources.resolve(text) {
-        Ok(secret) => Some(secret),
-        Err(message) => {
-            reader.problem(node.line, message);
-            None
+    let read = match &node.value {
+        Value::Text(text) => reader.sources.resolve(text),
+        Value::Map(_) => {
+            let mut fields = reader.fields(node)?;
+            let literal = fields.need("literal", |node| match &node.value {
+                Value::Text(text) => checked(text),
+                _ => Err(NO_TEXT.to_owned()),
+            });
+            fields.finish();
+            return literal;
         }
-    }
+        _ => Err(NO_TEXT.to_owned()),
+    };
+    read.map_err(|message| reader.problem(node.line, message)).ok()
 }
+
+const NO_TEXT: &str = "expected text (put it in quotes)";

@@ -12,8 +12,8 @@ use std::{collections::HashSet, path::Path};
 
 /// Nesting that a document may have; the format itself needs 8.
 const DEPTH_MAX: usize = 32;
-/// Nodes of one document: about 40,000 client keys with all their fields.
-const NODES_MAX: usize = 1_000_000;
+/// Nodes of one document: about 150,000 client keys with all their fields.
+const NODES_MAX: usize = 4_000_000;
 
 /// What a document is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,13 +53,13 @@ impl Syntax {
 
 /// A value and the line where it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub(super) line: u32,
     pub(super) value: Value,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     /// A number's text as written.
@@ -70,7 +70,7 @@ pub(super) enum Value {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub(super) key: String,
     pub(super) line: u32,
     pub(super) value: Node,

@@ -1,7 +1,5 @@
 use crate::support::{EXAMPLE, Gateway, parse};
 use admin::{Checked, check};
-use domain::secret::Secret;
-use store::{Store, StoreConfig, SyncMode};
 use testkit::servers::Home;
 
 async fn findings(gateway: &Gateway, document: Option<&str>) -> Vec<String> {
@@ -92,13 +90,7 @@ async fn a_key_of_another_master_key_and_a_forbidden_address_are_errors(home: Ho
     let mut gateway = Gateway::with_example(home).await;
     gateway.options.resolver =
         admin::Resolver::Table([("api.example.com".to_owned(), vec!["127.0.0.1".parse().unwrap()])].into());
-    let stolen = StoreConfig {
-        data_dir: gateway.store.data_dir().path().to_owned(),
-        database_url: gateway.home.database_url().map(|url| Secret::new(url.to_owned())),
-        master_key: Some(Secret::new("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned())),
-        sync: SyncMode::default(),
-    };
-    gateway.store = Store::open(stolen).await.unwrap();
+    gateway.store = gateway.with_another_master_key().await;
     let found = findings(&gateway, None).await;
     assert_eq!(
         found[..2],

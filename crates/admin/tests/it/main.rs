@@ -3,6 +3,8 @@
 
 mod check;
 mod example;
+mod export;
+mod generated;
 mod http;
 mod quotas;
 mod refused;

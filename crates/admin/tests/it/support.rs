@@ -1,8 +1,9 @@
 //! An empty gateway's store, and documents to apply to it.
 
 use admin::{
-    ApplyError, ApplyOptions, Report, Resolver, apply,
+    ApplyError, ApplyOptions, Report, Resolver, Secrets, apply,
     document::{Document, Problems, Sources, Syntax},
+    export,
 };
 use domain::{catalog::Catalog, egress::EgressPolicy, secret::Secret};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -101,6 +102,21 @@ impl Gateway {
             Err(ApplyError::Refused(Problems(problems))) => problems.iter().map(ToString::to_string).collect(),
             other => panic!("{text}: {other:?}"),
         }
+    }
+
+    /// The same database as somebody sees it who has stolen it.
+    pub(crate) async fn with_another_master_key(&self) -> Store {
+        let config = StoreConfig {
+            data_dir: self.store.data_dir().path().to_owned(),
+            database_url: self.home.database_url().map(|url| Secret::new(url.to_owned())),
+            master_key: Some(Secret::new("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned())),
+            sync: SyncMode::default(),
+        };
+        Store::open(config).await.unwrap()
+    }
+
+    pub(crate) async fn export(&self, secrets: Secrets) -> String {
+        export(&self.store, secrets).await.unwrap()
     }
 
     pub(crate) async fn catalog(&self) -> Catalog {

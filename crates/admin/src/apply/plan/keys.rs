@@ -90,6 +90,7 @@ impl Planner<'_> {
                     self.problem(doc.at.field_problem("key", "another client key has this text"));
                 }
             }
+            None if doc.key_hash.is_some() => self.store_hash(&mut row, doc, hashes),
             None if at.is_none() => {
                 let text = store::mint_client_key(&self.options.client_key_prefix);
                 let text = text.map_err(|_| ApplyError::NoRandomness)?;
@@ -107,6 +108,8 @@ impl Planner<'_> {
         patch(&mut row.on_disconnect, &doc.on_disconnect);
         patch(&mut row.capture_until, &doc.capture_until);
         keep(&mut row.is_active, doc.is_active.as_ref());
+        patch(&mut row.locked_at, &doc.locked_at);
+        patch(&mut row.lock_reason, &doc.lock_reason);
         patch(&mut row.expires_at, &doc.expires_at);
         keep(&mut row.auto_delete_on_expiry, doc.auto_delete_on_expiry.as_ref());
         let mappings = match &doc.mappings {
@@ -166,6 +169,20 @@ impl Planner<'_> {
         row.key_prefix = is_long.then(|| text.prefix.clone());
         row.key_last4 = is_long.then(|| text.last4.clone());
         Ok(())
+    }
+
+    /// A key whose text is not known here.
+    fn store_hash(&mut self, row: &mut ClientKeyRow, doc: &ClientKeyDoc, hashes: &mut HashMap<KeyHash, ClientKeyId>) {
+        let Some(hash) = doc.key_hash else { return };
+        if row.key_hash != hash {
+            row.key_hash = hash;
+            row.key_encrypted = None;
+        }
+        patch(&mut row.key_prefix, &doc.key_prefix);
+        patch(&mut row.key_last4, &doc.key_last4);
+        if hashes.insert(hash, row.id).is_some_and(|other| other != row.id) {
+            self.problem(doc.at.field_problem("key_hash", "another client key has this text"));
+        }
     }
 
     /// The list as the document has it; a tie that is there already keeps its row.

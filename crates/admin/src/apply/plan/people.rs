@@ -15,12 +15,15 @@ use crate::{
 use domain::{
     catalog::Access,
     format::{Capability, Role},
-    ids::UserId,
+    ids::{EndpointId, ProviderId, UserId},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use store::{
     period::{self, Period},
-    repo::{quotas::QuotaRow, users::UserRow},
+    repo::{
+        quotas::QuotaRow,
+        users::{PasswordHash, UserRow},
+    },
 };
 
 impl Planner<'_> {
@@ -71,12 +74,23 @@ impl Planner<'_> {
         }
         let row = &mut person.row;
         keep(&mut row.email, doc.email.as_ref());
+        if let Some(hash) = &doc.password_hash {
+            row.password_hash = Some(PasswordHash(hash.expose().to_owned()));
+        }
         keep(&mut row.role, doc.role.as_ref());
         self.access(&mut row.access, &doc.access);
         match &doc.model_capability_settings {
             Patch::Absent => {}
             Patch::Null => row.model_capability_settings.clear(),
-            Patch::Set(settings) => row.model_capability_settings = self.capability_settings(settings),
+            Patch::Set(settings) => {
+                let named = self.capability_settings(settings);
+                let former = row.model_capability_settings.iter();
+                let live = former.filter(|(model, _)| self.state.global_models.named(model).is_some());
+                // As in lists: what a deleted model has left stays if the document says the same of all others.
+                if !live.eq(&named) {
+                    row.model_capability_settings = named;
+                }
+            }
         }
         keep(&mut row.is_active, doc.is_active.as_ref());
         match &doc.quota {
@@ -122,11 +136,15 @@ impl Planner<'_> {
     }
 
     pub(super) fn access(&mut self, access: &mut Access, doc: &AccessDoc) {
-        self.resolve_patch(&mut access.providers, "provider", &doc.providers, provider_named, provider_names);
-        self.resolve_patch(&mut access.endpoints, "endpoint", &doc.endpoints, endpoint_named, endpoint_names);
+        let (providers, endpoints) = (&mut access.providers, &mut access.endpoints);
+        let lives = |state: &State, id: &ProviderId| state.providers.rows().any(|row| row.id == *id);
+        self.resolve_patch(providers, "provider", &doc.providers, provider_named, provider_names, lives);
+        let lives = |state: &State, id: &EndpointId| state.endpoints.rows().any(|row| row.id == *id);
+        self.resolve_patch(endpoints, "endpoint", &doc.endpoints, endpoint_named, endpoint_names, lives);
         super::patch(&mut access.api_formats, &doc.api_formats);
         let find = |state: &State, name: &str| state.global_models.named(&name.to_owned()).map(|row| row.name.clone());
-        self.resolve_patch(&mut access.models, "global model", &doc.models, find, model_names);
+        let lives = |state: &State, name: &String| state.global_models.named(name).is_some();
+        self.resolve_patch(&mut access.models, "global model", &doc.models, find, model_names, lives);
     }
 
     fn capability_settings(
@@ -180,7 +198,9 @@ const PASSWORD_MAX: usize = 1_000;
 pub(in crate::apply) fn new_user_problems(doc: &UserDoc) -> Vec<Problem> {
     let mut problems = Vec::new();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if !(3..=30).contains(&doc.username.len()) || !doc.username.bytes().all(plain) {
+    // One who comes with a stored password had the name elsewhere.
+    let is_new = doc.password_hash.is_none();
+    if is_new && !((3..=30).contains(&doc.username.len()) && doc.username.bytes().all(plain)) {
         let message = "a new user's name has 3 to 30 of the characters A-Z a-z 0-9 _ -";
         problems.push(doc.at.field_problem("username", message));
     }
@@ -188,7 +208,7 @@ pub(in crate::apply) fn new_user_problems(doc: &UserDoc) -> Vec<Problem> {
         problems.push(doc.at.field_problem("email", "is required for a new user"));
     }
     match &doc.password {
-        Patch::Absent => {
+        Patch::Absent if is_new => {
             let message = "is required for a new user; null makes one who cannot log in by password";
             problems.push(doc.at.field_problem("password", message));
         }
@@ -196,7 +216,7 @@ pub(in crate::apply) fn new_user_problems(doc: &UserDoc) -> Vec<Problem> {
             let message = format!("a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters");
             problems.push(doc.at.field_problem("password", message));
         }
-        Patch::Set(_) | Patch::Null => {}
+        Patch::Set(_) | Patch::Null | Patch::Absent => {}
     }
     problems
 }

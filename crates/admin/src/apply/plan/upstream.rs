@@ -156,7 +156,8 @@ impl Planner<'_> {
             models.flat_map(aliases).chain(globals).collect::<Vec<_>>()
         };
         let find = |state: &State, name: &str| served(state).iter().any(|known| known == name).then(|| name.to_owned());
-        self.resolve_patch(&mut row.allowed_models, "model", &doc.allowed_models, find, served);
+        let lives = |state: &State, name: &String| find(state, name).is_some();
+        self.resolve_patch(&mut row.allowed_models, "model", &doc.allowed_models, find, served, lives);
         reset(&mut row.capabilities, &doc.capabilities, BTreeMap::new());
         keep(&mut row.cache_ttl_minutes, doc.cache_ttl_minutes.as_ref());
         keep(&mut row.max_probe_interval_minutes, doc.max_probe_interval_minutes.as_ref());
