@@ -1,7 +1,7 @@
 //! Makes the catalog what a document says, or says what that would change.
 //!
 //! A document is merged into the whole configuration in memory first; only what differs is written, in one transaction,
-//! and only if nothing at all is wrong with it. What a document does not name stays.
+//! and only if nothing at all is wrong with it. What a document does not name stays, unless it is to be pruned.
 
 mod audited;
 mod egress;
@@ -41,6 +41,8 @@ use store::{
 pub struct ApplyOptions {
     /// Whether to find the changes and write none.
     pub dry_run: bool,
+    /// Whether what a section of the document does not name is deleted.
+    pub prune: bool,
     /// Unix microseconds; quota periods are those of this instant.
     pub now_us: i64,
     /// What minted client keys begin with, before the hyphen.
@@ -52,13 +54,19 @@ pub struct ApplyOptions {
 impl ApplyOptions {
     /// Writes, mints `sk-…` and asks the system for addresses.
     pub fn new(now_us: i64) -> Self {
-        Self { dry_run: false, now_us, client_key_prefix: "sk".to_owned(), resolver: Resolver::System }
+        Self { dry_run: false, prune: false, now_us, client_key_prefix: "sk".to_owned(), resolver: Resolver::System }
     }
 
     /// Writes nothing.
     #[must_use]
     pub fn dry_run(self) -> Self {
         Self { dry_run: true, ..self }
+    }
+
+    /// Deletes what a section of the document does not name.
+    #[must_use]
+    pub fn prune(self) -> Self {
+        Self { prune: true, ..self }
     }
 }
 

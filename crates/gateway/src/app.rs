@@ -90,7 +90,7 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
         );
     }
     let applied = match &start.catalog {
-        Some(document) => Some(catalog::apply(&store, document, config).await?),
+        Some(document) => Some(catalog::apply(&store, document, config, catalog::How::default()).await?),
         None => None,
     };
     let mut first = read_catalog(&store).await?;

@@ -4,11 +4,11 @@ mod reach;
 
 use crate::{config::Config, out};
 use admin::{
-    ApplyOptions, Checked, Finding, Level, Report, Resolver,
+    ApplyOptions, Checked, Finding, Level, Report, Resolver, Secrets,
     document::{Document, Sources, Syntax},
 };
 use anyhow::{Context as _, Result, bail};
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 use store::{Store, SystemClock};
 
 /// Longest document that is read.
@@ -32,16 +32,42 @@ fn options(config: &Config) -> ApplyOptions {
     ApplyOptions { client_key_prefix: config.client_key_prefix.clone(), ..ApplyOptions::new(SystemClock::now_us()) }
 }
 
-/// Makes the catalog what a document says.
-pub(crate) async fn apply(store: &Store, document: &Document, config: &Config) -> Result<Report> {
-    let applied = admin::apply(store, document, &options(config), &config.egress).await;
-    applied.context("the document is refused, nothing was changed")
+/// What applying does beside making what a document names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How {
+    /// Nothing is written.
+    pub(crate) dry_run: bool,
+    /// What the document's lists do not name goes.
+    pub(crate) prune: bool,
 }
 
-/// Says what a document would change.
-pub(crate) async fn dry_run(store: &Store, document: &Document, config: &Config) -> Result<Report> {
-    let planned = admin::apply(store, document, &options(config).dry_run(), &config.egress).await;
-    planned.context("the document would be refused")
+/// Makes the catalog what a document says.
+pub(crate) async fn apply(store: &Store, document: &Document, config: &Config, how: How) -> Result<Report> {
+    let options = ApplyOptions { dry_run: how.dry_run, prune: how.prune, ..options(config) };
+    let applied = admin::apply(store, document, &options, &config.egress).await;
+    let refused = if how.dry_run { "would be refused" } else { "is refused, nothing was changed" };
+    applied.with_context(|| format!("the document {refused}"))
+}
+
+/// Writes an export to a file, which is whole when it is there; one with secrets is its owner's only.
+pub(crate) fn write(path: &Path, text: &str, secrets: Secrets) -> Result<()> {
+    let shown = path.display();
+    let draft = path.with_added_extension(format!("{}.draft", std::process::id()));
+    let mut open = fs::OpenOptions::new();
+    open.write(true).create_new(true);
+    if secrets == Secrets::Included {
+        open.mode(0o600);
+    }
+    let written = open.open(&draft).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    });
+    if written.is_err() {
+        // What is left of it must not lie about.
+        let _ = fs::remove_file(&draft);
+    }
+    written.with_context(|| format!("cannot write {shown}"))
 }
 
 /// The same for a document of our own whose hosts are inside the process: no name is looked up.

@@ -5,7 +5,8 @@ use crate::{
     config::{Config, Sources},
     demo, out, serve, telemetry,
 };
-use anyhow::Result;
+use admin::Secrets;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use store::{DataDir, DatabaseUrl, Db, Store, migrate};
@@ -34,6 +35,8 @@ enum Command {
     Serve(Serve),
     /// Makes the catalog what a document says.
     Apply(Apply),
+    /// Writes the catalog as the document that makes it.
+    Export(Export),
     /// Checks settings and catalog, and whether the upstreams answer.
     Check {
         /// The catalog's document; without it the database's catalog is checked.
@@ -69,6 +72,18 @@ struct Apply {
     /// Prints what would change, and changes nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Deletes what the lists of the document do not name.
+    #[arg(long)]
+    prune: bool,
+}
+
+#[derive(Debug, Args)]
+struct Export {
+    /// Where to; without it standard output.
+    file: Option<PathBuf>,
+    /// Writes secrets in the clear, into a file that only its owner reads; noted in the audit log.
+    #[arg(long)]
+    with_secrets: bool,
 }
 
 /// Does what the arguments say, and says how the process ends.
@@ -110,6 +125,7 @@ fn run_command(cli: Cli) -> Result<u8> {
                 serve::run(&config, document).await
             }
             Command::Apply(apply) => apply_document(&apply, &sources, &config).await,
+            Command::Export(export) => export_catalog(&export, &config).await,
             Command::Check { file } => check(file, &sources, &config).await,
             Command::Migrate => migrate(&config).await,
             Command::Verify => books::verify(&config).await,
@@ -120,13 +136,23 @@ fn run_command(cli: Cli) -> Result<u8> {
 async fn apply_document(apply: &Apply, sources: &Sources, config: &Config) -> Result<u8> {
     let document = catalog::read(&apply.file, &sources.environment)?;
     let store = Store::open(config.store()).await?;
-    let report = if apply.dry_run {
-        catalog::dry_run(&store, &document, config).await
-    } else {
-        catalog::apply(&store, &document, config).await
-    };
+    let how = catalog::How { dry_run: apply.dry_run, prune: apply.prune };
+    let report = catalog::apply(&store, &document, config, how).await;
     store.db().close().await;
     catalog::tell(&report?)?;
+    Ok(FINE)
+}
+
+async fn export_catalog(export: &Export, config: &Config) -> Result<u8> {
+    let secrets = if export.with_secrets { Secrets::Included } else { Secrets::Omitted };
+    let store = Store::open(config.store()).await?;
+    let text = admin::export(&store, secrets).await;
+    store.db().close().await;
+    let text = text.context("the catalog cannot be exported")?;
+    match &export.file {
+        Some(path) => catalog::write(path, &text, secrets)?,
+        None => out::text(&text)?,
+    }
     Ok(FINE)
 }
 

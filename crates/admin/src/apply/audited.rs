@@ -31,6 +31,7 @@ impl Change {
         let verb = match self.action {
             Action::Created => "created",
             Action::Updated => "updated",
+            Action::Deleted => "deleted",
         };
         let metadata = json!({ "kind": self.kind, "name": self.name, "before": before, "after": after });
         event(self.event_type(), format!("{} {} {verb} by a document", self.kind, self.name), metadata)
@@ -39,13 +40,17 @@ impl Change {
     fn event_type(&self) -> &'static str {
         match (self.kind, self.action) {
             ("provider", Action::Created) => "provider_added",
+            ("provider", Action::Deleted) => "provider_removed",
             ("provider" | "endpoint" | "provider_key", _) => "provider_updated",
             ("global_model" | "model", Action::Created) => "model_added",
             ("global_model" | "model", Action::Updated) => "model_updated",
+            ("global_model" | "model", Action::Deleted) => "model_removed",
             ("user", Action::Created) => "user_created",
             ("user", Action::Updated) => "user_updated",
+            ("user", Action::Deleted) => "user_deleted",
             ("api_key", Action::Created) => "api_key_created",
             ("api_key", Action::Updated) => "api_key_updated",
+            ("api_key", Action::Deleted) => "api_key_deleted",
             _ => "config_changed",
         }
     }

@@ -5,6 +5,7 @@
 mod keys;
 mod models;
 mod people;
+mod prune;
 mod upstream;
 
 pub(super) use people::to_hash;
@@ -40,12 +41,22 @@ impl<'p> Planner<'p> {
         Self { state, problems: Vec::new(), warnings: Vec::new(), minted: Vec::new(), vault, options, passwords }
     }
 
-    /// Merges a whole document; what a section refers to is merged before it.
+    /// Merges a whole document; what a section refers to is merged before it, and what is not named has gone before all.
     pub(super) fn merge(&mut self, document: &Document) -> Result<(), ApplyError> {
+        if self.options.prune && document.at.has("settings") {
+            self.state.settings = Settings::default();
+        }
+        let had_admin = self.has_admin();
+        if self.options.prune {
+            self.prune(document);
+        }
         self.settings(&document.settings);
         self.global_models(&document.global_models);
         self.providers(&document.providers)?;
         self.users(&document.users)?;
+        if had_admin && !self.has_admin() {
+            self.no_admin(document);
+        }
         self.client_keys(&document.api_keys)
     }
 

@@ -10,6 +10,8 @@ pub enum Action {
     Created,
     /// Some of its fields change.
     Updated,
+    /// It goes.
+    Deleted,
 }
 
 /// A field as people read it; secrets are masked.
@@ -41,7 +43,7 @@ pub struct Change {
     pub kind: &'static str,
     /// Its name, such as `acme/CLAUDE/main`.
     pub name: String,
-    /// Of a new object all fields, else those that change.
+    /// Of a new object all fields, else those that change; none of one that goes.
     pub fields: Vec<FieldChange>,
 }
 
@@ -49,6 +51,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.action {
             Action::Created => write!(f, "+ {} {}", self.kind, self.name),
+            Action::Deleted => write!(f, "- {} {}", self.kind, self.name),
             Action::Updated => {
                 let fields: Vec<_> = self.fields.iter().map(ToString::to_string).collect();
                 write!(f, "~ {} {}: {}", self.kind, self.name, fields.join(", "))
@@ -85,10 +88,11 @@ impl fmt::Display for Report {
         for change in &self.changes {
             writeln!(f, "{change}")?;
         }
-        let created = self.changes.iter().filter(|change| change.action == Action::Created).count();
-        match (created, self.changes.len() - created) {
-            (0, 0) => f.write_str("no changes")?,
-            (created, updated) => write!(f, "{created} created, {updated} updated")?,
+        let count = |action| self.changes.iter().filter(|change| change.action == action).count();
+        match (count(Action::Created), count(Action::Updated), count(Action::Deleted)) {
+            (0, 0, 0) => f.write_str("no changes")?,
+            (created, updated, 0) => write!(f, "{created} created, {updated} updated")?,
+            (created, updated, deleted) => write!(f, "{created} created, {updated} updated, {deleted} deleted")?,
         }
         if self.dry_run { f.write_str(" (dry run: nothing was written)") } else { Ok(()) }
     }

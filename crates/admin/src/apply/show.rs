@@ -56,15 +56,19 @@ fn name_of<I: std::hash::Hash + Eq + Display>(names: &HashMap<I, String>, id: &I
 
 impl Names {
     pub(crate) fn of(state: &State) -> Self {
-        let providers: HashMap<_, _> = state.providers.rows().map(|row| (row.id, row.name.clone())).collect();
-        let endpoints = state.endpoints.rows();
+        // What goes has its name to the end.
+        let providers = state.providers.rows().chain(state.providers.gone());
+        let providers: HashMap<_, _> = providers.map(|row| (row.id, row.name.clone())).collect();
+        let endpoints = state.endpoints.rows().chain(state.endpoints.gone());
+        let models = state.global_models.rows().chain(state.global_models.gone());
+        let users = state.users.rows().chain(state.users.gone());
         let endpoints =
             endpoints.map(|row| (row.id, format!("{}/{}", name_of(&providers, &row.provider_id), row.api_format)));
         Self {
             endpoints: endpoints.collect(),
             askable: state.global_models.rows().map(|row| row.name.clone()).collect(),
-            global_models: state.global_models.rows().map(|row| (row.id, row.name.clone())).collect(),
-            users: state.users.rows().map(|person| (person.row.id, person.row.username.clone())).collect(),
+            global_models: models.map(|row| (row.id, row.name.clone())).collect(),
+            users: users.map(|person| (person.row.id, person.row.username.clone())).collect(),
             providers,
         }
     }
@@ -120,6 +124,9 @@ impl Names {
             let fields = differences(before.as_ref(), &slot.after.fields(self));
             all.push(Change { action, kind: R::KIND, name: slot.after.label(self), fields });
         }
+        let gone =
+            |row: &R| Change { action: Action::Deleted, kind: R::KIND, name: row.label(self), fields: Vec::new() };
+        all.extend(table.gone().iter().map(gone));
     }
 }
 
@@ -351,6 +358,7 @@ impl Shown for Person {
         fields.access(&row.access, names);
         fields.json("model_capability_settings", &row.model_capability_settings);
         fields.plain("quota", quota(self));
+        fields.opt("default_provider", row.default_provider_id.map(|id| names.provider(id)));
         fields.plain("is_active", row.is_active);
         fields
     }

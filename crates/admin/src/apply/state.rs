@@ -89,8 +89,16 @@ impl State {
         })
     }
 
-    /// Makes the database what this state is; an order in which every row finds those that it names.
+    /// Makes the database what this state is; an order in which every row finds those that it names. Names that are freed
+    /// can be taken at once.
     pub(super) async fn write(&self, tx: &mut Tx) -> Result<(), ApplyError> {
+        self.client_keys.delete(tx).await?;
+        self.users.delete(tx).await?;
+        self.models.delete(tx).await?;
+        self.provider_keys.delete(tx).await?;
+        self.endpoints.delete(tx).await?;
+        self.providers.delete(tx).await?;
+        self.global_models.delete(tx).await?;
         let defaults = as_json(&Settings::default())?;
         for (name, _, after) in self.changed_settings()? {
             let value = Some(&after).filter(|after| defaults.get(&name) != Some(after));
@@ -174,6 +182,14 @@ impl Key {
         &self.mappings
     }
 
+    /// Takes out the ties to these providers; whether the last one that counts was among them.
+    pub(super) fn untie(&mut self, gone: &HashSet<ProviderId>) -> bool {
+        let tied = |key: &Self| key.mappings.iter().any(|mapping| mapping.is_enabled);
+        let was_tied = tied(self);
+        self.mappings.retain(|mapping| !gone.contains(&mapping.provider_id));
+        was_tied && !tied(self)
+    }
+
     fn client_key(&self) -> ClientKey {
         self.row.clone().client_key(NanoUsd::ZERO, self.mappings.iter().map(MappingRow::mapping).collect())
     }
@@ -185,7 +201,7 @@ fn as_json(settings: &Settings) -> Result<serde_json::Value, DbError> {
 
 /// Ties an entity to its functions of the store.
 macro_rules! stored {
-    ($($row:ty, $kind:literal, $key:ty, |$this:ident| $of:expr, $insert:path, $update:path;)*) => {$(
+    ($($row:ty, $kind:literal, $key:ty, |$this:ident| $of:expr, $insert:path, $update:path, $delete:path;)*) => {$(
         impl Stored for $row {
             type Key = $key;
             const KIND: &'static str = $kind;
@@ -206,18 +222,24 @@ macro_rules! stored {
             async fn update(&self, _before: &Self, tx: &mut Tx) -> Result<bool, DbError> {
                 $update(tx, self).await
             }
+
+            async fn delete(&self, tx: &mut Tx) -> Result<bool, DbError> {
+                $delete(tx, self.id).await
+            }
         }
     )*};
 }
 stored! {
-    GlobalModelRow, "global_model", String, |row| row.name.clone(), global_models::insert, global_models::update;
-    ProviderRow, "provider", String, |row| row.name.clone(), providers::insert, providers::update;
+    GlobalModelRow, "global_model", String, |row| row.name.clone(), global_models::insert, global_models::update,
+        global_models::delete;
+    ProviderRow, "provider", String, |row| row.name.clone(), providers::insert, providers::update,
+        providers::delete;
     EndpointRow, "endpoint", (ProviderId, ApiFormat), |row| (row.provider_id, row.api_format),
-        endpoints::insert, endpoints::update;
+        endpoints::insert, endpoints::update, endpoints::delete;
     ProviderKeyRow, "provider_key", (EndpointId, String), |row| (row.endpoint_id, row.name.clone()),
-        provider_keys::insert, provider_keys::update;
+        provider_keys::insert, provider_keys::update, provider_keys::delete;
     ModelRow, "model", (ProviderId, GlobalModelId), |row| (row.provider_id, row.global_model_id),
-        models::insert, models::update;
+        models::insert, models::update, models::delete;
 }
 
 impl Stored for Person {
@@ -252,6 +274,11 @@ impl Stored for Person {
             (_, Some(after)) => quotas::open(tx, after).await.map(|()| true),
             (_, None) => quotas::close(tx, self.row.id).await,
         }
+    }
+
+    /// Softly: the keys are off, the history stays.
+    async fn delete(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        users::delete(tx, self.row.id).await
     }
 }
 
@@ -292,5 +319,9 @@ impl Stored for Key {
             }
         }
         Ok(true)
+    }
+
+    async fn delete(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        api_keys::delete_any_owner(tx, self.row.id).await
     }
 }

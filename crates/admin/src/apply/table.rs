@@ -18,6 +18,8 @@ pub(crate) trait Stored: Clone + PartialEq {
     async fn insert(&self, tx: &mut Tx) -> Result<(), DbError>;
     /// False if the row is gone.
     async fn update(&self, before: &Self, tx: &mut Tx) -> Result<bool, DbError>;
+    /// False if the row is gone.
+    async fn delete(&self, tx: &mut Tx) -> Result<bool, DbError>;
 }
 
 /// One row: what the database has, and what it shall have.
@@ -34,6 +36,8 @@ pub(super) struct At(usize);
 pub(crate) struct Table<R: Stored> {
     slots: Vec<Slot<R>>,
     by_key: HashMap<R::Key, Vec<At>>,
+    /// What is to be deleted.
+    gone: Vec<R>,
 }
 
 /// What a name leads to.
@@ -46,7 +50,8 @@ pub(super) enum Found {
 
 impl<R: Stored> Table<R> {
     pub(super) fn new(rows: Vec<R>) -> Self {
-        let mut table = Self { slots: Vec::with_capacity(rows.len()), by_key: HashMap::with_capacity(rows.len()) };
+        let (slots, by_key) = (Vec::with_capacity(rows.len()), HashMap::with_capacity(rows.len()));
+        let mut table = Self { slots, by_key, gone: Vec::new() };
         for row in rows {
             table.index(&row);
             table.slots.push(Slot { before: Some(row.clone()), after: row });
@@ -92,6 +97,37 @@ impl<R: Stored> Table<R> {
         at
     }
 
+    /// Takes rows out, to be deleted. Places that were handed out before lead elsewhere from here on.
+    pub(super) fn prune(&mut self, goes: impl Fn(&R) -> bool) {
+        let slots = std::mem::take(&mut self.slots);
+        self.by_key.clear();
+        for slot in slots {
+            if goes(&slot.after) {
+                self.gone.push(slot.after);
+            } else {
+                self.index(&slot.after);
+                self.slots.push(slot);
+            }
+        }
+    }
+
+    /// Takes rows out of the picture: what deletes others takes care of them.
+    pub(super) fn forget(&mut self, goes: impl Fn(&R) -> bool) {
+        let known = self.gone.len();
+        self.prune(goes);
+        self.gone.truncate(known);
+    }
+
+    /// Changes rows as they shall be, their keys staying.
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut R> {
+        self.slots.iter_mut().map(|slot| &mut slot.after)
+    }
+
+    /// What is to be deleted.
+    pub(super) fn gone(&self) -> &[R] {
+        &self.gone
+    }
+
     pub(super) fn get(&self, At(index): At) -> &R {
         &self.slots[index].after
     }
@@ -105,9 +141,18 @@ impl<R: Stored> Table<R> {
         &self.slots
     }
 
+    /// Deletes what is to go.
+    pub(super) async fn delete(&self, tx: &mut Tx) -> Result<(), DbError> {
+        for row in &self.gone {
+            // One that somebody else has deleted is gone as well.
+            row.delete(tx).await?;
+        }
+        Ok(())
+    }
+
     /// Brings the database there.
     pub(super) async fn write(&self, tx: &mut Tx) -> Result<(), ApplyError> {
-        for Slot { before, after } in &self.slots {
+        for Slot { before, after, .. } in &self.slots {
             match before {
                 None => after.insert(tx).await?,
                 Some(before) if before != after => {

@@ -6,6 +6,7 @@ mod example;
 mod export;
 mod generated;
 mod http;
+mod prune;
 mod quotas;
 mod refused;
 mod support;

@@ -90,6 +90,10 @@ impl Gateway {
         apply(&self.store, &parse(text)?, &self.options.clone().dry_run(), &self.egress).await
     }
 
+    pub(crate) async fn prune(&self, text: &str) -> Result<Report, ApplyError> {
+        apply(&self.store, &parse(text)?, &self.options.clone().prune(), &self.egress).await
+    }
+
     /// The lines of the diff.
     pub(crate) async fn diff(&self, text: &str) -> Vec<String> {
         let report = self.apply(text).await.unwrap();

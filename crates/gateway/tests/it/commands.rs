@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Output, Stdio},
 };
@@ -160,7 +161,37 @@ async fn wrong_usage_and_wrong_settings_end_at_once() {
     assert!(!folder.join("data").exists());
 }
 
-testkit::on_both![migrate_makes_the_schema, a_gateway_that_is_killed_leaves_no_request_without_an_ending];
+async fn an_export_beside_a_running_node_is_applied_elsewhere_and_exported_again(folder: Home) {
+    write_documents(&folder, "http://127.0.0.1:9");
+    let serving = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
+    let (code, public, err) = run(folder.path(), &["export"]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(public.starts_with("settings:\n") && !public.contains("sk-upstream") && !public.contains(CLIENT_KEY));
+    std::fs::write(folder.path().join("all.yaml"), "shared by all").unwrap();
+    let (code, out, err) = run(folder.path(), &["export", "--with-secrets", "all.yaml"]).await;
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    let mode = std::fs::metadata(folder.path().join("all.yaml")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, out, err) = run(folder.path(), &["apply", "all.yaml", "--prune"]).await;
+    assert_eq!((code, out.as_str()), (0, "no changes\n"), "{err}");
+    serving.terminate().await;
+
+    let other = folder.another().unwrap();
+    write_documents(&other, "http://127.0.0.1:9");
+    let all = std::fs::read_to_string(folder.path().join("all.yaml")).unwrap();
+    std::fs::write(other.path().join("all.yaml"), &all).unwrap();
+    let (code, out, err) = run(other.path(), &["apply", "all.yaml"]).await;
+    assert!(code == 0 && !out.contains("the key of"), "{out}{err}");
+    assert_eq!(run(other.path(), &["export", "--with-secrets"]).await, (0, all, String::new()));
+    let (code, out, _) = run(other.path(), &["apply", "catalog.yaml", "--prune", "--dry-run"]).await;
+    assert_eq!((code, out.as_str()), (0, "no changes (dry run: nothing was written)\n"));
+}
+
+testkit::on_both![
+    an_export_beside_a_running_node_is_applied_elsewhere_and_exported_again,
+    migrate_makes_the_schema,
+    a_gateway_that_is_killed_leaves_no_request_without_an_ending
+];
 
 async fn migrate_makes_the_schema(folder: Home) {
     write_documents(&folder, "http://127.0.0.1:9");

@@ -10,7 +10,7 @@ use crate::{
         state::{Person, State},
         table::Stored as _,
     },
-    document::{AccessDoc, Patch, Problem, QuotaDoc, QuotaType, Reference, UserDoc},
+    document::{AccessDoc, Document, Patch, Problem, QuotaDoc, QuotaType, Reference, UserDoc},
 };
 use domain::{
     catalog::Access,
@@ -28,7 +28,6 @@ use store::{
 
 impl Planner<'_> {
     pub(super) fn users(&mut self, docs: &[UserDoc]) -> Result<(), ApplyError> {
-        let had_admin = self.has_admin();
         let mut emails: HashMap<String, UserId> =
             self.state.users.rows().map(|person| (person.row.email.clone(), person.row.id)).collect();
         let mut once = Once::new();
@@ -37,18 +36,24 @@ impl Planner<'_> {
                 self.user(doc, &mut emails)?;
             }
         }
-        if had_admin && !self.has_admin() {
-            for doc in docs {
-                let field = if doc.is_active == Some(false) { "is_active" } else { "role" };
-                if doc.is_active == Some(false) || doc.role == Some(Role::User) {
-                    self.problem(doc.at.field_problem(field, "would leave no active admin"));
-                }
-            }
-        }
         Ok(())
     }
 
-    fn has_admin(&self) -> bool {
+    /// Notes who takes the last active admin away.
+    pub(super) fn no_admin(&mut self, document: &Document) {
+        let known = self.problems.len();
+        for doc in &document.users {
+            let field = if doc.is_active == Some(false) { "is_active" } else { "role" };
+            if doc.is_active == Some(false) || doc.role == Some(Role::User) {
+                self.problem(doc.at.field_problem(field, "would leave no active admin"));
+            }
+        }
+        if self.problems.len() == known {
+            self.problem(document.at.field_problem("users", "names no active admin; the last one cannot go"));
+        }
+    }
+
+    pub(super) fn has_admin(&self) -> bool {
         self.state.users.rows().any(|person| person.row.role == Role::Admin && person.row.is_active)
     }
 
