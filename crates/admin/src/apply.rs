@@ -28,7 +28,7 @@ use domain::{catalog::Inconsistent, egress::EgressPolicy};
 use plan::Planner;
 use std::collections::HashMap;
 use store::{
-    DbError, Store,
+    DbError, SealingError, Store,
     repo::{
         audit,
         users::{self, PasswordHash},
@@ -93,6 +93,9 @@ pub enum ApplyError {
     /// A secret that cannot be sealed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// No secret can be sealed.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// A key that cannot be minted.
     #[error("the operating system gives no random bytes")]
     NoRandomness,
@@ -123,6 +126,8 @@ pub(crate) async fn outcome(
     let passwords = hash_new(store, &document.users).await?;
 
     let mut tx = store.db().begin().await?;
+    // Also makes documents wait for each other.
+    store.sealing(&mut tx).await?;
     let mut planner = Planner::new(State::read(&mut tx).await?, store.vault(), options, &passwords);
     planner.merge(document)?;
     problems.append(&mut planner.problems);

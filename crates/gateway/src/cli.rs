@@ -9,7 +9,7 @@ use admin::Secrets;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
-use store::{DataDir, DatabaseUrl, Db, Store, migrate};
+use store::{DataDir, DatabaseUrl, Db, Store, migrate, vault::Rotated};
 
 /// Everything was fine.
 pub(crate) const FINE: u8 = 0;
@@ -46,6 +46,15 @@ enum Command {
     Migrate,
     /// Derives every bill from its row and every counter from the rows again, and says what differs.
     Verify,
+    /// Works on the key that secrets are sealed under.
+    #[command(subcommand)]
+    Vault(Vault),
+}
+
+#[derive(Debug, Subcommand)]
+enum Vault {
+    /// Seals every secret anew under a new master key; a running node picks it up. After an interruption, run it again.
+    Rotate,
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +138,7 @@ fn run_command(cli: Cli) -> Result<u8> {
             Command::Check { file } => check(file, &sources, &config).await,
             Command::Migrate => migrate(&config).await,
             Command::Verify => books::verify(&config).await,
+            Command::Vault(Vault::Rotate) => rotate(&config).await,
         }
     })
 }
@@ -169,6 +179,19 @@ async fn check(file: Option<PathBuf>, sources: &Sources, config: &Config) -> Res
     let warnings = checked.findings.len() - errors;
     out::line(format_args!("{errors} errors, {warnings} warnings, {} endpoints asked", checked.base_urls.len()))?;
     Ok(if checked.has_errors() { FAILED } else { FINE })
+}
+
+async fn rotate(config: &Config) -> Result<u8> {
+    let store = Store::open(config.store()).await?;
+    let rotated = store::vault::rotate(&store).await;
+    store.db().close().await;
+    let Rotated { sealed, unreadable, resumed } = rotated.context("the master key was not replaced everywhere")?;
+    for row in &unreadable {
+        out::complain(format_args!("no master key opens the secret of {row}; it stays as it is"));
+    }
+    let how = if resumed { ", going on with an earlier run" } else { "" };
+    out::line(format_args!("{sealed} secrets sealed under the new master key{how}"))?;
+    Ok(if unreadable.is_empty() { FINE } else { FAILED })
 }
 
 async fn migrate(config: &Config) -> Result<u8> {

@@ -190,6 +190,8 @@ pub(crate) enum Lock {
     Lease = 0x746f_6c04,
     /// Doing what comes due as time goes by.
     Upkeep = 0x746f_6c05,
+    /// Sealing secrets under the master key in force.
+    Sealing = 0x746f_6c06,
 }
 
 /// Gives up on work that takes longer than this: a lost network path may leave a connection without any answer.

@@ -136,6 +136,10 @@ impl Follower {
         }
         let _books = store.books.lock().await;
         let parts = load(store).await?;
+        // After it: what was loaded may be sealed under a master key that has come meanwhile.
+        if let Err(error) = store.vault().refresh() {
+            tracing::warn!(error = %error, "the master key's file cannot be read; the key in memory stays");
+        }
         self.stale = false;
         let revision = parts.revision;
         match Catalog::build(parts) {

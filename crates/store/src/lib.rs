@@ -41,6 +41,7 @@ pub use snapshot::{Published, load};
 
 use crate::{
     data_dir::DataDirError,
+    db::Lock,
     journal::{Journal, JournalError, JournalOptions, Opening},
     migrate::MigrateError,
     vault::{MasterKey, Vault, VaultError},
@@ -92,6 +93,17 @@ pub enum OpenError {
     Migrate(#[from] MigrateError),
 }
 
+/// Why no secrets can be sealed now.
+#[derive(Debug, thiserror::Error)]
+pub enum SealingError {
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The master key.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
 /// Database, vault and data directory of one process.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -108,9 +120,9 @@ impl Store {
     /// Makes directories, reads or makes the master key, connects, and brings the schema to this version's.
     pub async fn open(config: StoreConfig) -> Result<Self, OpenError> {
         let data_dir = DataDir::open(&config.data_dir)?;
-        let master = match &config.master_key {
-            Some(text) => MasterKey::from_base64(text)?,
-            None => MasterKey::from_file(&data_dir.master_key())?,
+        let vault = match &config.master_key {
+            Some(text) => Vault::new(&MasterKey::from_base64(text)?),
+            None => Vault::from_file(&data_dir.master_key())?,
         };
         let url = match &config.database_url {
             Some(text) => text.expose().parse()?,
@@ -119,7 +131,7 @@ impl Store {
         let db = Db::connect(&url).await.map_err(|source| OpenError::Connect { url: url.to_string(), source })?;
         migrate::run(&db).await?;
         let node = data_dir.node_id()?;
-        Ok(Self { db, vault: Arc::new(Vault::new(&master)), data_dir, node, sync: config.sync, books: Arc::default() })
+        Ok(Self { db, vault: Arc::new(vault), data_dir, node, sync: config.sync, books: Arc::default() })
     }
 
     /// The database.
@@ -130,6 +142,14 @@ impl Store {
     /// Seals and opens secrets.
     pub fn vault(&self) -> &Arc<Vault> {
         &self.vault
+    }
+
+    /// From here on this transaction is the only one that seals secrets, and does so with the newest master key.
+    ///
+    /// Without it, a rotation could end before a secret that was sealed under the former key is there.
+    pub async fn sealing(&self, tx: &mut Tx) -> Result<(), SealingError> {
+        tx.serialize(Lock::Sealing).await?;
+        Ok(self.vault.refresh()?)
     }
 
     /// The files.

@@ -2,9 +2,14 @@
 //!
 //! A sealed secret is a header (format, master key id, nonce) and an XChaCha20-Poly1305 ciphertext. Its associated data
 //! are the header, the column and the row's id, so a ciphertext that was moved or changed does not open. Each column has
-//! a key of its own, derived from the master key.
+//! a key of its own, derived from the master key. Another master key takes its place by [`rotate`].
+
+mod rotate;
+
+pub use rotate::{RotateError, Rotated, rotate};
 
 use crate::data_dir::create_once;
+use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
@@ -23,6 +28,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -105,6 +111,12 @@ impl MasterKey {
 
     /// Reads the key file, or makes it with mode 0600; refuses one that others may read.
     pub fn from_file(path: &Path) -> Result<Self, VaultError> {
+        Self::make(path)?;
+        Self::read(path)
+    }
+
+    /// Makes the key file if there is none.
+    fn make(path: &Path) -> Result<(), VaultError> {
         let fail = |source| VaultError::File { path: path.to_owned(), source };
         if !path.try_exists().map_err(fail)? {
             let mut bytes = Zeroizing::new([0; MASTER]);
@@ -112,7 +124,15 @@ impl MasterKey {
             let text = Zeroizing::new(STANDARD.encode(*bytes) + "\n");
             create_once(path, text.as_bytes()).map_err(fail)?;
         }
-        Self::read(path)
+        Ok(())
+    }
+
+    /// Reads the key file if there is one.
+    fn read_if_there(path: &Path) -> Result<Option<Self>, VaultError> {
+        match Self::read(path) {
+            Err(VaultError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     fn read(path: &Path) -> Result<Self, VaultError> {
@@ -160,13 +180,20 @@ impl Keys {
     }
 }
 
+/// The keys that seal, and those that only open.
+struct Ring {
+    current: Arc<Keys>,
+    former: Vec<Arc<Keys>>,
+}
+
 /// Provider credentials that are kept open; when there are more, all are forgotten and opened anew.
 const OPEN_MAX: usize = 10_000;
 
-/// Seals with the first master key and opens with any that it has.
+/// Seals with the newest master key and opens with any that it has.
 pub struct Vault {
-    current: Keys,
-    former: Vec<Keys>,
+    ring: ArcSwap<Ring>,
+    /// Where another master key takes the place of the one in force.
+    file: Option<PathBuf>,
     /// Credentials that requests have used, so that not every request opens one.
     open: papaya::HashMap<ProviderKeyId, Open>,
 }
@@ -186,27 +213,62 @@ impl fmt::Debug for Vault {
 impl Vault {
     /// A vault with one master key.
     pub fn new(master: &MasterKey) -> Self {
-        Self { current: Keys::new(master), former: Vec::new(), open: papaya::HashMap::new() }
+        let ring = Ring { current: Arc::new(Keys::new(master)), former: Vec::new() };
+        Self { ring: ArcSwap::from_pointee(ring), file: None, open: papaya::HashMap::new() }
     }
 
-    /// Opens what was sealed under an earlier master key, too.
-    #[must_use]
-    pub fn with_former(mut self, master: &MasterKey) -> Self {
-        self.former.push(Keys::new(master));
-        self
+    /// A vault with the master key of a file, made if it is not there, and with the one before it for as long as secrets
+    /// are sealed under that.
+    pub fn from_file(path: &Path) -> Result<Self, VaultError> {
+        let vault = Self { file: Some(path.to_owned()), ..Self::new(&MasterKey::from_file(path)?) };
+        vault.refresh()?;
+        Ok(vault)
+    }
+
+    /// Takes up the master key that has taken the place of the one in force, if one has. What it could open it still can.
+    ///
+    /// Reads a file or two: not for the way of a request.
+    pub fn refresh(&self) -> Result<(), VaultError> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let current = Arc::new(Keys::new(&MasterKey::read(path)?));
+        // After the current one: a rotation that goes on meanwhile puts the former key there first.
+        let former = MasterKey::read_if_there(&rotate::former(path))?.map(|master| Arc::new(Keys::new(&master)));
+        let ring = self.ring.load();
+        let known = std::iter::once(&ring.current).chain(&ring.former).cloned();
+        let mut opening: Vec<Arc<Keys>> = Vec::new();
+        for keys in known.chain(former) {
+            if keys.id != current.id && !opening.iter().any(|other| other.id == keys.id) {
+                opening.push(keys);
+            }
+        }
+        if current.id != ring.current.id || opening.len() != ring.former.len() {
+            self.ring.store(Arc::new(Ring { current, former: opening }));
+        }
+        Ok(())
+    }
+
+    /// The key file, if the master key is in one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Whether a secret is sealed under the newest master key.
+    fn is_current(&self, sealed: &Sealed) -> bool {
+        sealed.0.get(1..=KEY_ID) == Some(&self.ring.load().current.id)
     }
 
     /// Seals a secret for one row.
     pub fn seal(&self, column: Column, row: Uuid, secret: &Secret) -> Result<Sealed, VaultError> {
         let mut sealed = Vec::with_capacity(HEADER + secret.expose().len() + 16);
+        let keys = self.ring.load().current.clone();
         sealed.push(FORMAT);
-        sealed.extend_from_slice(&self.current.id);
+        sealed.extend_from_slice(&keys.id);
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| VaultError::NoRandomness)?;
         sealed.extend_from_slice(&nonce);
         let aad = associated(&sealed, column, row);
         let payload = Payload { msg: secret.expose().as_bytes(), aad: &aad };
-        let cipher = self.current.cipher(column);
+        let cipher = keys.cipher(column);
         sealed.extend(cipher.encrypt(XNonce::from_slice(&nonce), payload).map_err(|_| VaultError::CannotSeal)?);
         Ok(Sealed(sealed))
     }
@@ -219,7 +281,8 @@ impl Vault {
         if *format != FORMAT {
             return Err(CannotOpen);
         }
-        let keys = std::iter::once(&self.current).chain(&self.former).find(|keys| keys.id == id).ok_or(CannotOpen)?;
+        let ring = self.ring.load();
+        let keys = std::iter::once(&ring.current).chain(&ring.former).find(|keys| keys.id == id).ok_or(CannotOpen)?;
         let payload = Payload { msg: ciphertext, aad: &associated(header, column, row) };
         let clear = keys.cipher(column).decrypt(XNonce::from_slice(nonce), payload).map_err(|_| CannotOpen)?;
         String::from_utf8(clear).map(Secret::new).map_err(|_| CannotOpen)

@@ -13,6 +13,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Output, Stdio},
+    time::Duration,
 };
 use store::{Store, StoreConfig, SyncMode};
 use testkit::{Reply, Upstream, servers::Home};
@@ -187,7 +188,39 @@ async fn an_export_beside_a_running_node_is_applied_elsewhere_and_exported_again
     assert_eq!((code, out.as_str()), (0, "no changes (dry run: nothing was written)\n"));
 }
 
+async fn the_master_key_is_rotated_under_a_running_node(folder: Home) {
+    let upstream = Upstream::start().await.unwrap().always(Reply::text(["hello"]).usage(12, 2));
+    write_documents(&folder, &upstream.base_url());
+    let serving = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
+    let master = || std::fs::read_to_string(folder.path().join("data/master.key")).unwrap();
+    let before = master();
+    assert_eq!(Ask::at(serving.address, "hi").whole().await.text(), "hello");
+    // Four provider keys and two client keys.
+    let want = (0, "6 secrets sealed under the new master key\n".to_owned(), String::new());
+    assert_eq!(run(folder.path(), &["vault", "rotate"]).await, want);
+    assert_ne!(master(), before);
+    for _ in 0..3 {
+        assert_eq!(Ask::at(serving.address, "hi").whole().await.text(), "hello");
+    }
+    // Another provider key is live only with a catalog that holds what was sealed anew.
+    let text = std::fs::read_to_string(folder.path().join("catalog.yaml")).unwrap();
+    std::fs::write(folder.path().join("catalog.yaml"), text.replace("sk-upstream", "sk-another")).unwrap();
+    assert_eq!(run(folder.path(), &["apply", "catalog.yaml"]).await.0, 0);
+    let asked = || upstream.requests().last().unwrap().header("authorization").unwrap().to_owned();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while asked() != "Bearer sk-another" {
+        assert!(tokio::time::Instant::now() < deadline, "{}", asked());
+        assert_eq!(Ask::at(serving.address, "hi").whole().await.text(), "hello");
+    }
+    serving.terminate().await;
+    let again = Serving::start(folder.path(), &[]).await;
+    assert_eq!(Ask::at(again.address, "hi").whole().await.text(), "hello");
+    assert_eq!(asked(), "Bearer sk-another");
+    again.terminate().await;
+}
+
 testkit::on_both![
+    the_master_key_is_rotated_under_a_running_node,
     an_export_beside_a_running_node_is_applied_elsewhere_and_exported_again,
     migrate_makes_the_schema,
     a_gateway_that_is_killed_leaves_no_request_without_an_ending
