@@ -3,6 +3,7 @@
 use crate::{
     apply::{ApplyError, ApplyOptions, Dial, Names, Report, State, examine, outcome},
     document::Document,
+    export::unnamed,
 };
 use domain::{
     catalog::{Access, Catalog, Route},
@@ -84,8 +85,12 @@ pub async fn check(
     let catalog = state.catalog()?;
     let names = Names::of(&state);
     findings.settings(&state);
+    findings.secrets(&state, &names, store);
+    for problem in unnamed(&state, &names) {
+        findings.warning("catalog".to_owned(), problem);
+    }
     findings.models(&state, &catalog, options.now_us);
-    findings.upstream(&state, &names, store, options.now_us);
+    findings.upstream(&state, &names, options.now_us);
     findings.people(&state, &names, options.now_us);
 
     let endpoints: Vec<_> = state.endpoints.rows().filter(|endpoint| is_on(&catalog, endpoint)).collect();
@@ -124,6 +129,8 @@ fn is_usable(route: &Route, now_us: i64) -> bool {
         && provider.rpm_limit != Some(0)
 }
 
+const CANNOT_OPEN: &str = "cannot be opened with this master key";
+
 struct Findings(Vec<Finding>);
 
 impl Findings {
@@ -139,6 +146,27 @@ impl Findings {
         let zone = &state.settings.timezone;
         if jiff::tz::TimeZone::get(zone).is_err() {
             self.error("setting timezone".to_owned(), format!("the time zone {zone} is not known here"));
+        }
+    }
+
+    fn secrets(&mut self, state: &State, names: &Names, store: &Store) {
+        if store.vault().is_being_rotated() {
+            let message = "its rotation was interrupted; run tollgate vault rotate again";
+            self.warning("master key".to_owned(), message);
+        }
+        for key in state.provider_keys.rows() {
+            if store.vault().unseal(Column::ProviderKey, key.id.uuid(), &key.api_key).is_err() {
+                let about = format!("provider key {}/{}", names.endpoint(key.endpoint_id), key.name);
+                self.error(about, CANNOT_OPEN);
+            }
+        }
+        for key in state.client_keys.rows() {
+            let sealed = key.row.key_encrypted.as_ref();
+            let opens = |sealed| store.vault().unseal(Column::ClientKey, key.row.id.uuid(), sealed).is_ok();
+            if !sealed.is_none_or(opens) {
+                // It is found by its hash: only showing it again does not work.
+                self.warning(format!("api key {}", names.client_key(&key.row)), CANNOT_OPEN);
+            }
         }
     }
 
@@ -160,7 +188,7 @@ impl Findings {
         }
     }
 
-    fn upstream(&mut self, state: &State, names: &Names, store: &Store, now_us: i64) {
+    fn upstream(&mut self, state: &State, names: &Names, now_us: i64) {
         let with_endpoint: HashSet<_> = state.endpoints.rows().map(|endpoint| endpoint.provider_id).collect();
         let with_model: HashSet<_> = state.models.rows().map(|model| model.provider_id).collect();
         let with_key: HashSet<_> = state.provider_keys.rows().map(|key| key.endpoint_id).collect();
@@ -181,9 +209,6 @@ impl Findings {
         }
         for key in state.provider_keys.rows() {
             let about = || format!("provider key {}/{}", names.endpoint(key.endpoint_id), key.name);
-            if store.vault().unseal(Column::ProviderKey, key.id.uuid(), &key.api_key).is_err() {
-                self.error(about(), "cannot be opened with this master key");
-            }
             if key.is_active && key.expires_at.is_some_and(|date| date <= now_us) {
                 self.warning(about(), "is skipped: its expires_at is past");
             }

@@ -79,7 +79,10 @@ struct Exporter<'e> {
 
 impl Exporter<'_> {
     fn document(&self) -> Result<String, ExportError> {
-        self.check_names()?;
+        let unnamed = unnamed(self.state, &self.names);
+        if !unnamed.is_empty() {
+            return Err(ExportError::Unnamed(unnamed));
+        }
         let mut root = Fields::default();
         root.structure("settings", &self.state.settings)?;
         root.list("global_models", self.global_models()?);
@@ -87,26 +90,6 @@ impl Exporter<'_> {
         root.list("users", self.users());
         root.list("api_keys", self.client_keys()?);
         Ok(yaml(&root))
-    }
-
-    /// Only these two have names that the database does not hold to be unique.
-    fn check_names(&self) -> Result<(), ExportError> {
-        let mut problems = Vec::new();
-        let keys = self.state.provider_keys.rows();
-        let named = keys.map(|key| ((key.endpoint_id, &key.name), &key.id));
-        doubled(named, &mut problems, |(endpoint, name)| {
-            format!("endpoint {} has more than one provider key {name}", self.names.endpoint(endpoint))
-        });
-        let keys = self.exported_client_keys();
-        for key in keys.iter().filter(|key| key.row.name.is_none()) {
-            problems.push(format!("the client key {} has no name; give it one", key.row.id));
-        }
-        let named = keys.iter().filter_map(|key| Some(((key.row.user_id, key.row.name.as_ref()?), &key.row.id)));
-        doubled(named, &mut problems, |(owner, name)| {
-            let owner = owner.map_or_else(|| "nobody".to_owned(), |user| self.names.user(user));
-            format!("{owner} has more than one client key {name}")
-        });
-        if problems.is_empty() { Ok(()) } else { Err(ExportError::Unnamed(problems)) }
     }
 
     /// The `allowed_*` fields.
@@ -122,6 +105,27 @@ impl Exporter<'_> {
         let models = access.models.as_ref();
         fields.opt_texts("allowed_models", models.map(|all| all.iter().filter(|name| names.has_global_model(name))));
     }
+}
+
+/// What a document cannot tell apart, or has no name for: only these two have names that the database does not hold to be
+/// unique.
+pub(crate) fn unnamed(state: &State, names: &Names) -> Vec<String> {
+    let mut problems = Vec::new();
+    let keys = state.provider_keys.rows();
+    let named = keys.map(|key| ((key.endpoint_id, &key.name), &key.id));
+    doubled(named, &mut problems, |(endpoint, name)| {
+        format!("endpoint {} has more than one provider key {name}", names.endpoint(endpoint))
+    });
+    let keys = people::exported_client_keys(state, names);
+    for key in keys.iter().filter(|key| key.row.name.is_none()) {
+        problems.push(format!("the client key {} has no name; give it one", key.row.id));
+    }
+    let named = keys.iter().filter_map(|key| Some(((key.row.user_id, key.row.name.as_ref()?), &key.row.id)));
+    doubled(named, &mut problems, |(owner, name)| {
+        let owner = owner.map_or_else(|| "nobody".to_owned(), |user| names.user(user));
+        format!("{owner} has more than one client key {name}")
+    });
+    problems
 }
 
 /// Notes every name that more than one object has.

@@ -247,6 +247,12 @@ impl Vault {
         Ok(())
     }
 
+    /// Whether secrets may still lie under the master key before this one, because a rotation did not come to its end.
+    pub fn is_being_rotated(&self) -> bool {
+        let exists = |path: PathBuf| path.try_exists().unwrap_or(true);
+        self.file().is_some_and(|path| exists(rotate::former(path)) || exists(rotate::next(path)))
+    }
+
     /// The key file, if the master key is in one.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_deref()

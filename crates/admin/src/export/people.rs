@@ -2,7 +2,7 @@
 
 use super::{ExportError, Exporter, sorted, switches, time};
 use crate::{
-    apply::{Key, Person},
+    apply::{Key, Names, Person, State},
     document::{Fields, Value},
 };
 use domain::{
@@ -47,15 +47,8 @@ impl Exporter<'_> {
         fields.into()
     }
 
-    /// Without those whose owner is deleted: they are not known any more.
-    pub(super) fn exported_client_keys(&self) -> Vec<&Key> {
-        let owned = |key: &&Key| key.row.user_id.is_none_or(|user| self.names.has_user(user));
-        let keys = self.state.client_keys.rows().filter(owned);
-        sorted(keys, |key| (key.row.user_id.map(|user| self.names.user(user)), key.row.name.clone()))
-    }
-
     pub(super) fn client_keys(&self) -> Result<Vec<Value>, ExportError> {
-        self.exported_client_keys().into_iter().map(|key| self.client_key(key)).collect()
+        exported_client_keys(self.state, &self.names).into_iter().map(|key| self.client_key(key)).collect()
     }
 
     fn client_key(&self, key: &Key) -> Result<Value, ExportError> {
@@ -114,6 +107,13 @@ impl Exporter<'_> {
         fields.flag("is_enabled", mapping.is_enabled);
         fields.into()
     }
+}
+
+/// Without those whose owner is deleted: they are not known any more.
+pub(super) fn exported_client_keys<'s>(state: &'s State, names: &Names) -> Vec<&'s Key> {
+    let owned = |key: &&Key| key.row.user_id.is_none_or(|user| names.has_user(user));
+    let keys = state.client_keys.rows().filter(owned);
+    sorted(keys, |key| (key.row.user_id.map(|user| names.user(user)), key.row.name.clone()))
 }
 
 fn quota(person: &Person) -> Value {

@@ -1,5 +1,6 @@
 use crate::support::{EXAMPLE, Gateway, parse};
 use admin::{Checked, check};
+use store::repo::api_keys;
 use testkit::servers::Home;
 
 async fn findings(gateway: &Gateway, document: Option<&str>) -> Vec<String> {
@@ -17,6 +18,7 @@ testkit::on_both![
     what_is_odd_in_a_document_is_found_once,
     the_catalog_of_the_database_is_checked_for_what_will_not_serve,
     a_key_of_another_master_key_and_a_forbidden_address_are_errors,
+    what_an_export_would_refuse_and_an_interrupted_rotation_are_warnings,
 ];
 
 async fn a_document_is_checked_as_it_would_be_applied_and_nothing_is_written(home: Home) {
@@ -93,10 +95,34 @@ async fn a_key_of_another_master_key_and_a_forbidden_address_are_errors(home: Ho
     gateway.store = gateway.with_another_master_key().await;
     let found = findings(&gateway, None).await;
     assert_eq!(
-        found[..2],
+        found[..4],
         [
             "error: provider key acme/CLAUDE/main: cannot be opened with this master key",
             "error: endpoint acme/CLAUDE: 127.0.0.1 is not a public address; the setting egress.allow does not hold it",
+            "warning: api key ann/laptop: cannot be opened with this master key",
+            "warning: api key kiosk (standalone): cannot be opened with this master key",
         ]
     );
+}
+
+async fn what_an_export_would_refuse_and_an_interrupted_rotation_are_warnings(home: Home) {
+    let gateway = Gateway::with_example(home).await;
+    let mut tx = gateway.store.db().begin().await.unwrap();
+    let mut key = api_keys::all_any_owner(&mut tx).await.unwrap().remove(0);
+    (key.id, key.key_hash, key.key_encrypted) = (store::mint(), [9; 32], None);
+    api_keys::insert(&mut tx, &key).await.unwrap();
+    tx.commit().await.unwrap();
+    let master = gateway.store.data_dir().master_key();
+    std::fs::hard_link(&master, master.with_added_extension("former")).unwrap();
+    let found = findings(&gateway, None).await;
+    let starts = [
+        "warning: master key: its rotation was interrupted; run tollgate vault rotate again",
+        "warning: catalog: ann has more than one client key laptop; rename all but one of ",
+    ];
+    assert_eq!(found.len(), 3, "{found:?}");
+    for (found, start) in found.iter().zip(starts) {
+        assert!(found.starts_with(start), "{found}");
+    }
+    store::vault::rotate(&gateway.store).await.unwrap();
+    assert!(!findings(&gateway, None).await.iter().any(|found| found.contains("rotation")));
 }

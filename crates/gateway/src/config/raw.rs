@@ -128,7 +128,7 @@ settings! {
 
     /// Where catalog and books are.
     database: Database {
-        /// `sqlite:PATH`, or `postgres://…`, which this version is not tested with. A secret: it is never printed. Without it,
+        /// `sqlite:PATH`, or `postgres://…` for PostgreSQL 15 or later. A secret: it is never printed. Without it,
         /// the embedded database in `data_dir`.
         url: Option<String>,
     }

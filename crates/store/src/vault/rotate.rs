@@ -72,7 +72,7 @@ impl From<SealingError> for RotateError {
 }
 
 /// The key file of the master key that is to come.
-fn next(path: &Path) -> PathBuf {
+pub(super) fn next(path: &Path) -> PathBuf {
     path.with_added_extension("next")
 }
 
