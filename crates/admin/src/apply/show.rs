@@ -358,7 +358,7 @@ impl Shown for Person {
         fields.access(&row.access, names);
         fields.json("model_capability_settings", &row.model_capability_settings);
         fields.plain("quota", quota(self));
-        fields.opt("default_provider", row.default_provider_id.map(|id| names.provider(id)));
+        fields.opt("default_provider_id", row.default_provider_id.map(|id| names.provider(id)));
         fields.plain("is_active", row.is_active);
         fields
     }

@@ -6,7 +6,7 @@ use super::{
     read::{Fields, Reader},
     secrets::secret,
     tree::{Entry, Node},
-    upstream::{amount, references},
+    upstream::{amount, reference, references},
     values::{boolean, decimal, email, instant, integer, limit, name, network, prose, text, username},
 };
 use domain::{
@@ -61,6 +61,8 @@ pub struct UserDoc {
     /// By global model.
     pub model_capability_settings: Patch<Vec<(Reference, BTreeMap<Capability, bool>)>>,
     pub quota: Patch<QuotaDoc>,
+    /// The provider that goes first within its priority, by its name.
+    pub default_provider_id: Patch<Reference>,
     pub is_active: Option<bool>,
 }
 
@@ -82,6 +84,7 @@ impl UserDoc {
                 })
             }),
             quota: fields.patch_with("quota", QuotaDoc::read),
+            default_provider_id: fields.patch_with("default_provider_id", reference),
             is_active: fields.keep("is_active", boolean),
         };
         if doc.password.value().is_some() && doc.password_hash.is_some() {

@@ -174,10 +174,13 @@ impl ProviderKeyDoc {
 
 /// A list of names that refer to something.
 pub(super) fn references(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<Reference>> {
-    reader.items(node, |reader, item| {
-        let name = reader.value(item, text(300))?;
-        Some(Reference { name, at: reader.place(item.line) })
-    })
+    reader.items(node, reference)
+}
+
+/// One of them.
+pub(super) fn reference(reader: &mut Reader<'_>, node: &Node) -> Option<Reference> {
+    let name = reader.value(node, text(300))?;
+    Some(Reference { name, at: reader.place(node.line) })
 }
 
 /// An amount of money that is not negative.

@@ -43,6 +43,7 @@ impl Exporter<'_> {
         }
         fields.put("model_capability_settings", settings.into());
         fields.put("quota", quota(person));
+        fields.opt_text("default_provider_id", row.default_provider_id.map(|id| self.names.provider(id)));
         fields.flag("is_active", row.is_active);
         fields.into()
     }

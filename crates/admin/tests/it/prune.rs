@@ -15,7 +15,7 @@ testkit::on_both![
     the_catalog_becomes_what_the_document_says_whatever_it_was,
     names_and_addresses_of_what_goes_are_free_at_once,
     a_global_model_that_is_served_and_the_last_admin_stay,
-    a_key_whose_last_mapping_goes_is_a_warning,
+    a_provider_that_goes_is_nobodys_default_and_a_key_that_it_alone_served_is_a_warning,
 ];
 
 fn lines(report: &Report) -> Vec<String> {
@@ -130,9 +130,11 @@ async fn a_global_model_that_is_served_and_the_last_admin_stay(home: Home) {
     }
 }
 
-async fn a_key_whose_last_mapping_goes_is_a_warning(home: Home) {
+async fn a_provider_that_goes_is_nobodys_default_and_a_key_that_it_alone_served_is_a_warning(home: Home) {
     let gateway = Gateway::with_example(home).await;
+    gateway.apply("users: [{username: ann, default_provider_id: acme}]").await.unwrap();
     let report = gateway.prune("providers: []").await.unwrap();
+    assert!(lines(&report).contains(&"~ user ann: default_provider_id acme -> none".to_owned()), "{report}");
     let want = "the client key laptop loses the last of its mappings: any provider may serve it from here on";
     assert_eq!(report.warnings, [want]);
 }

@@ -98,6 +98,10 @@ async fn a_bad_document_is_refused_whole_and_changes_nothing(home: Home) {
             ],
         ),
         (
+            "users: [{username: ann, default_provider_id: acne}]",
+            &["line 1: users[0].default_provider_id: there is no provider acne; did you mean acme?"],
+        ),
+        (
             "users:\n  - username: ann\n    allowed_providers: [acme, acne]\n    allowed_endpoints:\n      - acme/OPENAI\n    \
              allowed_models: [gpt]\n    model_capability_settings:\n      gpt: {context_1m: true}\n",
             &[

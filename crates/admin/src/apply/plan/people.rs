@@ -97,6 +97,14 @@ impl Planner<'_> {
                 }
             }
         }
+        match &doc.default_provider_id {
+            Patch::Absent => {}
+            Patch::Null => row.default_provider_id = None,
+            Patch::Set(provider) => match provider_named(&self.state, &provider.name) {
+                Some(id) => row.default_provider_id = Some(id),
+                None => self.unknown("provider", provider, provider_names),
+            },
+        }
         keep(&mut row.is_active, doc.is_active.as_ref());
         match &doc.quota {
             Patch::Absent => {}
