@@ -105,14 +105,14 @@ pub async fn due(store: &Store, now_us: i64) -> Result<Done, DbError> {
 
 /// Whether anything may be due: a look that finds nothing writes nothing.
 async fn any(store: &Store, now_us: i64) -> Result<bool, DbError> {
-    const ANY: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM user_quotas q JOIN users u ON u.id = q.user_id \
+    const ANY: &str = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM user_quotas q JOIN users u ON u.id = q.user_id \
                            WHERE q.is_active AND q.quota_type <> 'custom' AND q.period_end <= $1 AND NOT u.is_deleted) \
                        OR EXISTS (SELECT 1 FROM providers WHERE billing_type = 'monthly_quota' \
                            AND quota_reset_day > 0 AND quota_last_reset_at + quota_reset_day * 86400000000 <= $1) \
                        OR EXISTS (SELECT 1 FROM api_keys WHERE expires_at <= $1 AND is_active \
                            AND NOT auto_delete_on_expiry AND NOT $3) \
                        OR EXISTS (SELECT 1 FROM api_keys WHERE expires_at <= $2 AND (auto_delete_on_expiry OR $3)) \
-                       THEN 1 ELSE 0 END AS due";
+                       THEN 1 ELSE 0 END AS BIGINT) AS due";
     let mut tx = store.db().read().await?;
     let all = settings::load(&mut tx).await?.auto_delete_expired_keys;
     let row = tx.row(ANY, vec![now_us.into(), (now_us - KEPT_US).into(), all.into()]).await?;

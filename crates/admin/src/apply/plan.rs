@@ -71,6 +71,7 @@ impl<'p> Planner<'p> {
         reset(&mut settings.image_token_estimate, &doc.image_token_estimate, defaults.image_token_estimate);
         reset(&mut settings.price_defaults, &doc.price_defaults, defaults.price_defaults);
         reset(&mut settings.default_rate_limit, &doc.default_rate_limit, defaults.default_rate_limit);
+        reset(&mut settings.auto_delete_expired_keys, &doc.auto_delete_expired_keys, defaults.auto_delete_expired_keys);
     }
 
     fn problem(&mut self, problem: Problem) {
