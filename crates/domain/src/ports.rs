@@ -2,8 +2,12 @@
 
 use crate::{
     catalog::{Catalog, ProviderKey, Route},
-    ids::ClientKeyId,
-    limit::{concurrency::Permit, rate::Admitted},
+    ids::{ClientKeyId, ProviderKeyId},
+    limit::{
+        concurrency::{Permit, Slots},
+        rate::Admitted,
+        window::Attempted,
+    },
     records::{AttemptEnded, Opened, Progress, Refusal, Settled},
     schedule::SkipCode,
     secret::Secret,
@@ -93,17 +97,43 @@ pub trait Limiter: Send + Sync + 'static {
     fn client_rate(&self, key: ClientKeyId, limit: u32) -> Answer<Result<Admitted, Duration>>;
     /// Takes one of the client key's slots; `None` when all are taken.
     fn client_slot(&self, key: ClientKeyId, limit: Option<u32>) -> Answer<Option<Permit>>;
+    /// The slots of a provider key, to look at.
+    fn key_slots(&self, key: ProviderKeyId) -> Arc<Slots>;
+    /// Whether a candidate's rates, slots and periods would admit an attempt, as far as this node knows.
+    fn look(&self, route: &Route, room: Room) -> Result<(), Busy>;
     /// Takes a token of every rate and a slot at every level of a candidate, all or none.
-    fn upstream(&self, route: &Route) -> Answer<Result<UpstreamPermits, Busy>>;
+    fn upstream(&self, route: &Route, room: Room) -> Answer<Result<UpstreamPermits, Busy>>;
     /// The same without slots: counting tokens occupies no model.
     fn upstream_rates(&self, route: &Route) -> Answer<Result<(), Busy>>;
+}
+
+/// The slots of a provider key that a caller may use; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// The key's limit, fixed or learned.
+    pub limit: Option<u32>,
+    /// What is left of it for callers whose cache is not warm there; `None` for those whose is.
+    pub cold: Option<u32>,
+}
+
+impl Room {
+    /// The code of a refusal when `taken` slots are taken.
+    pub fn refuses(self, taken: u32) -> Option<SkipCode> {
+        match (self.limit, self.cold) {
+            (Some(limit), _) if taken >= limit => Some(SkipCode::KeyConcurrency),
+            (_, Some(cold)) if taken >= cold => Some(SkipCode::KeyReserved),
+            _ => None,
+        }
+    }
 }
 
 /// The slots of one attempt; dropping it gives them back.
 #[derive(Debug, Default)]
 pub struct UpstreamPermits {
-    /// The guards.
-    pub permits: Vec<Permit>,
+    /// The guards of provider, endpoint and provider key; where there is no limit, the first two are not taken.
+    pub permits: [Option<Permit>; 3],
+    /// Its place in the key's day and month.
+    pub attempted: Option<Attempted>,
     /// In flight on the provider key, this one included.
     pub in_flight: u32,
 }

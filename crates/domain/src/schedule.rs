@@ -8,11 +8,11 @@ pub mod affinity;
 pub mod attempt;
 pub mod breaker;
 mod eligible;
-pub mod limits;
+pub mod health;
 mod plan;
 
 pub use eligible::{Candidate, Eligible, Facts, Native, eligible};
-pub use plan::{Plan, StateView, plan};
+pub use plan::{Blank, Look, Out, Plan, Planned, Probe, StateView, plan};
 
 use crate::{format::names, ids::ProviderKeyId};
 use serde::{Deserialize, Serialize};

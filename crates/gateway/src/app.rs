@@ -110,7 +110,7 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
         directory: published.clone(),
         keyring: store.vault().clone(),
         recorder: journal.clone(),
-        limiter: Arc::new(Local::new(clock.clone())),
+        limiter: Arc::new(Local::new(clock.clone(), published.clone())),
         ledger: published.ledger().clone(),
         clock: clock.clone(),
     };

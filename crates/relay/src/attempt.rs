@@ -2,32 +2,38 @@
 
 mod exchange;
 mod inspect;
+mod limits;
 mod request;
 mod sanitise;
 mod verdict;
+mod waiting;
 
 pub(crate) use exchange::{Commit, Failure, Sending, Shape, Tap};
 pub(crate) use request::Targets;
 pub(crate) use sanitise::{Hidden, sanitise};
+pub(crate) use verdict::judge_words;
 
 use crate::{
     Core,
     call::{Call, Prompt},
     flight::{Flight, Place},
+    health::{self, Held, micros},
 };
 use domain::{
     catalog::Route,
     fault::{Fault, Kind},
-    format::RequestType,
+    format::{RequestType, SchedulingMode},
     ports::{Busy, UpstreamPermits},
     schedule::{
-        Plan, Skip,
+        self, Blank, Eligible, Facts, Plan, Planned, Skip, SkipCode,
         attempt::{AllFailed, Failed, Left, Next, Verdict, all_failed, backoff_ms, next},
+        plan,
     },
 };
 use exchange::Exchange;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use waiting::Waiting;
 
 /// What the loop came to.
 pub(crate) enum Outcome {
@@ -45,47 +51,76 @@ struct Tried {
     route: Route,
 }
 
-/// Tries the planned candidates.
+/// Tries the candidates in the plan's order. While all of them are busy it waits its turn, and plans again.
 pub(crate) async fn run(
     core: &Arc<Core>,
     call: &Arc<Call>,
     prompt: &Prompt,
-    plan: Plan<'_>,
+    eligible: Eligible<'_>,
     flight: &mut Flight,
 ) -> Outcome {
     let deadline = Instant::now() + core.bounds.total_timeout;
     let max = core.bounds.max_candidates as usize;
-    let mut skipped = plan.skipped;
-    let mut tried: Vec<Tried> = Vec::new();
-    let mut order = plan.order.iter();
-    let mut index = 0;
-
-    while tried.len() < max
-        && let Some(planned) = order.next()
-    {
-        let candidates = u32::try_from(order.len().min(max - tried.len() - 1)).unwrap_or(u32::MAX);
-        let place = Place { index, retry: 0, warm: planned.warm };
-        index += 1;
-        match candidate(core, call, prompt, planned.route, place, candidates, deadline, flight).await {
-            One::Answer(commit) => {
-                flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
-                return Outcome::Answer(commit);
-            }
-            One::Busy(skip) => skipped.push(skip),
-            One::Failed(failure, Next::Stop) if failure.verdict == Verdict::CallersFault => {
-                flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
-                return Outcome::HandOn(failure, planned.route.clone());
-            }
-            One::Failed(failure, after) => {
-                tried.push(Tried { failure, route: planned.route.clone() });
-                if after == Next::Stop || Instant::now() >= deadline {
-                    break;
+    let mut waiting = Waiting::new(core, call);
+    let mut eligible = Some(eligible);
+    loop {
+        let facts = call.facts(core.ports.clock.unix_us());
+        let eligible = eligible.take().unwrap_or_else(|| schedule::eligible(&call.catalog, &facts));
+        let plan = planned(core, call, eligible, &facts);
+        if let Some(economy) = &plan.economy
+            && Box::pin(waiting.for_warm(economy, &plan.skipped, flight)).await
+        {
+            continue;
+        }
+        let mut skipped = plan.skipped;
+        let mut tried: Vec<Tried> = Vec::new();
+        let mut order = plan.order.iter();
+        let mut index = 0;
+        while tried.len() < max
+            && let Some(planned) = order.next()
+        {
+            let candidates = u32::try_from(order.len().min(max - tried.len() - 1)).unwrap_or(u32::MAX);
+            let queue_ms = if index == 0 { waiting.waited_ms() } else { 0 };
+            let place = Place { index, retry: 0, warm: planned.warm, queue_ms };
+            match candidate(core, call, prompt, planned, place, candidates, deadline, &mut waiting, flight).await {
+                One::Answer(commit) => {
+                    flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
+                    return Outcome::Answer(commit);
+                }
+                One::Busy(skip) => {
+                    skipped.push(skip);
+                    continue;
+                }
+                One::Failed(failure, Next::Stop) if failure.verdict == Verdict::CallersFault => {
+                    flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
+                    return Outcome::HandOn(failure, planned.route.clone());
+                }
+                One::Failed(failure, after) => {
+                    tried.push(Tried { failure, route: planned.route.clone() });
+                    if after == Next::Stop || Instant::now() >= deadline {
+                        break;
+                    }
                 }
             }
+            index += 1;
         }
+        if tried.is_empty() && Box::pin(waiting.turn(&skipped)).await {
+            continue;
+        }
+        flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
+        return give_up(tried, &skipped, core.ports.clock.unix_us());
     }
-    flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
-    give_up(tried, &skipped, call.arrival.unix_us)
+}
+
+/// The plan of this instant. Counting tokens occupies nothing and teaches nothing, so health does not order it.
+fn planned<'a>(core: &Core, call: &Call, eligible: Eligible<'a>, facts: &Facts<'_>) -> Plan<'a> {
+    let settings = &call.catalog.settings;
+    if call.request_type == RequestType::CountTokens {
+        return plan(settings, eligible, facts, None, &Blank);
+    }
+    let by_affinity = settings.scheduling_mode == SchedulingMode::CacheAffinity;
+    let record = if by_affinity { core.health.warm(call.conversation(), facts.now_us) } else { None };
+    plan(settings, eligible, facts, record.as_ref(), &core.health.view(by_affinity, facts.now_us))
 }
 
 /// What came of one candidate.
@@ -101,49 +136,58 @@ async fn candidate(
     core: &Arc<Core>,
     call: &Arc<Call>,
     prompt: &Prompt,
-    route: &Route,
+    planned: &Planned<'_>,
     mut place: Place,
     candidates: u32,
     deadline: Instant,
+    waiting: &mut Waiting<'_>,
     flight: &mut Flight,
 ) -> One {
+    let route = planned.route;
+    let now_us = || core.ports.clock.unix_us();
+    let busy = |Busy { code, wait }: Busy| {
+        let number = wait.map_or(0, |wait| now_us().saturating_add(micros(wait)) / 1_000);
+        One::Busy(Skip { key_id: route.key.id, code, number })
+    };
+    let mut probe = None;
+    if planned.probe != domain::schedule::Probe::No && call.request_type != RequestType::CountTokens {
+        probe = core.health.probe(&route.key, planned.probe == domain::schedule::Probe::Forced, now_us());
+        if probe.is_none() {
+            return busy(Busy { code: SkipCode::CircuitOpen, wait: Some(PROBE_RETRY) });
+        }
+    }
     let names = route.model.upstream_names(&route.endpoint, Some(call.caller.key.id));
     let names = &names[..names.len().min(NAMES_MAX)];
     let (mut name, mut retries) = (0, 0);
-    let mut last: Option<Box<Failure>> = None;
+    let mut last: Option<(Box<Failure>, u32)> = None;
     loop {
-        let permits = match permits(core, call, route).await {
-            Ok(permits) => permits,
-            Err(busy) => {
-                let until = busy.wait.map_or(0, |wait| call.arrival.unix_us.saturating_add(micros(wait)) / 1_000);
-                return match last {
-                    Some(failure) => One::Failed(failure, Next::OtherCandidate),
-                    None => One::Busy(Skip { key_id: route.key.id, code: busy.code, number: until }),
-                };
+        let held = match held(core, call, planned, waiting).await {
+            Ok(held) => held,
+            Err(full) => {
+                let Some((failure, in_flight)) = last else { return busy(full) };
+                health::lost(core, call, route, &failure, in_flight, probe);
+                return One::Failed(failure, Next::OtherCandidate);
             }
         };
+        waiting.leave();
+        let in_flight = held.in_flight();
         let exchange = match Exchange::prepare(core, call, prompt, route, names[name], deadline) {
             Ok(exchange) => exchange,
-            Err(failure) => return One::Failed(failure, Next::OtherCandidate),
+            Err(failure) => {
+                health::lost(core, call, route, &failure, in_flight, probe);
+                return One::Failed(failure, Next::OtherCandidate);
+            }
         };
-        flight.begin(place, route, names[name], permits, &exchange.edits);
+        flight.begin(place, route, names[name], (held, probe.take()), &exchange.edits);
         flight.send(Box::pin(exchange.run()));
         let failure = match flight.exchanged().await {
             Ok(commit) => return One::Answer(commit),
             Err(failure) => failure,
         };
-        flight.failed(&failure);
-        if call.request_type != RequestType::CountTokens {
-            core.health.failed(
-                route.key.id,
-                call.model.id,
-                failure.verdict,
-                failure.retry_after,
-                core.ports.clock.unix_us(),
-            );
-        }
+        probe = flight.failed(&failure);
         let left = Left {
-            retries: route.endpoint.max_retries.saturating_sub(retries),
+            // A probe asks once: a key that fails it is left alone.
+            retries: if probe.is_some() { 0 } else { route.endpoint.max_retries.saturating_sub(retries) },
             names: u32::try_from(names.len() - name - 1).unwrap_or(0),
             candidates,
             retried: retries > 0,
@@ -162,27 +206,52 @@ async fn candidate(
         match after {
             Next::Retry => {}
             Next::OtherName => name += 1,
-            Next::OtherCandidate | Next::Stop => return One::Failed(failure, after),
+            Next::OtherCandidate | Next::Stop => {
+                health::lost(core, call, route, &failure, in_flight, probe);
+                return One::Failed(failure, after);
+            }
         }
         place.retry += 1;
-        last = Some(failure);
+        place.queue_ms = 0;
+        last = Some((failure, in_flight));
     }
 }
 
-/// Takes what an attempt needs; counting tokens takes no slot.
-async fn permits(core: &Core, call: &Call, route: &Route) -> Result<UpstreamPermits, Busy> {
+/// Takes what an attempt needs; counting tokens takes no slot. Nobody overtakes those who wait for the same slot.
+async fn held(core: &Core, call: &Call, planned: &Planned<'_>, waiting: &Waiting<'_>) -> Result<Held, Busy> {
+    let Planned { route, warm, .. } = planned;
+    let queue = &core.health.queue;
     if call.request_type == RequestType::CountTokens {
-        return core.ports.limiter.upstream_rates(route).await.map(|()| UpstreamPermits::default());
+        return core
+            .ports
+            .limiter
+            .upstream_rates(route)
+            .await
+            .map(|()| Held::new(queue, route, UpstreamPermits::default()));
     }
-    core.ports.limiter.upstream(route).await
+    let reserves = call.catalog.settings.scheduling_mode == SchedulingMode::CacheAffinity;
+    if let Some(code) = queue.ahead(route, reserves && !warm, waiting.place()) {
+        return Err(Busy { code, wait: None });
+    }
+    let now_us = core.ports.clock.unix_us();
+    let room = core.health.room(&route.key, *warm, reserves, now_us);
+    match core.ports.limiter.upstream(route, room).await {
+        Ok(permits) => {
+            core.health.began(route.key.id, permits.in_flight, now_us);
+            Ok(Held::new(queue, route, permits))
+        }
+        Err(busy) => {
+            core.health.refused(route.key.id, now_us);
+            Err(busy)
+        }
+    }
 }
+
+/// When to come back while another request probes: nobody knows its end, and a second is soon.
+const PROBE_RETRY: Duration = Duration::from_secs(1);
 
 /// Names of one model that are tried at one candidate.
 const NAMES_MAX: usize = 3;
-
-fn micros(wait: Duration) -> i64 {
-    i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)
-}
 
 /// Chance for the back-off, from the request's random id.
 fn chance(call: &Call, place: Place) -> u32 {

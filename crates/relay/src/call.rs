@@ -10,6 +10,7 @@ use domain::{
     catalog::{Catalog, GlobalModel},
     format::{ApiFormat, Capability, Feature, OnDisconnect, RequestType, Role},
     ids::RequestId,
+    schedule::{Facts, affinity::Conversation},
 };
 use http::HeaderMap;
 use std::{
@@ -71,6 +72,27 @@ impl Call {
     /// Whether the caller may see the upstream account's rate headers.
     pub(crate) fn is_admin(&self) -> bool {
         self.caller.user.as_ref().is_some_and(|user| user.role == Role::Admin)
+    }
+
+    /// What the scheduler needs to know, at this instant.
+    pub(crate) fn facts(&self, now_us: i64) -> Facts<'_> {
+        Facts {
+            user: self.caller.user.as_deref(),
+            key: &self.caller.key,
+            model: &self.model,
+            format: self.format,
+            request_type: self.request_type,
+            features: &self.features,
+            required: &self.required,
+            preferred: &self.preferred,
+            affinity: self.affinity(),
+            now_us,
+        }
+    }
+
+    /// Whose prompt cache it is.
+    pub(crate) fn conversation(&self) -> Conversation {
+        Conversation { client: self.caller.key.id, hash: self.affinity() }
     }
 
     /// Names the caller in the spread: key, session, format and model, so that one conversation stays together.

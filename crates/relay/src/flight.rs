@@ -9,6 +9,7 @@ use crate::{
     attempt::{Commit, Failure, Sending},
     body::drain,
     call::Call,
+    health::{Held, Probe},
     meter::{self, Measured},
 };
 use domain::{
@@ -17,7 +18,7 @@ use domain::{
     ids::ProviderKeyId,
     ledger::Hold,
     limit::concurrency::Permit,
-    ports::{Answer, NotRecorded, UpstreamPermits},
+    ports::{Answer, NotRecorded},
     records::{AttemptEnded, AttemptOutcome, CandidateRow, TRACE_MAX, Trace, TraceEntry},
     schedule::{Skip, attempt::Deadline},
 };
@@ -29,6 +30,8 @@ pub(crate) struct Place {
     pub index: u32,
     pub retry: u32,
     pub warm: bool,
+    /// Waited for a slot before.
+    pub queue_ms: u32,
 }
 
 /// An attempt under way.
@@ -36,7 +39,8 @@ pub(crate) struct Open {
     pub place: Place,
     pub route: Route,
     pub upstream_model: String,
-    pub permits: UpstreamPermits,
+    pub held: Held,
+    pub probe: Option<Probe>,
     pub began_us: i64,
     pub began_mono_us: u64,
 }
@@ -122,7 +126,7 @@ impl Flight {
         place: Place,
         route: &Route,
         model: &str,
-        permits: UpstreamPermits,
+        (held, probe): (Held, Option<Probe>),
         edits: &[&'static str],
     ) {
         let Some(flown) = &mut self.0 else { return };
@@ -131,7 +135,8 @@ impl Flight {
             place,
             route: route.clone(),
             upstream_model: model.to_owned(),
-            permits,
+            held,
+            probe,
             began_us: flown.core.ports.clock.unix_us(),
             began_mono_us: flown.core.ports.clock.monotonic_us(),
         });
@@ -160,10 +165,13 @@ impl Flight {
         result
     }
 
-    /// The open attempt failed.
-    pub(crate) fn failed(&mut self, failure: &Failure) {
-        let Some(flown) = &mut self.0 else { return };
-        let Some(open) = flown.open.take() else { return };
+    /// The open attempt failed; what it held beside its slots is handed back.
+    pub(crate) fn failed(&mut self, failure: &Failure) -> Option<Probe> {
+        let flown = self.0.as_mut()?;
+        let mut open = flown.open.take()?;
+        if failure.status.is_some() {
+            open.held.answered();
+        }
         flown.deadline = failure.deadline.or(flown.deadline);
         let mut row = flown.row(&open, AttemptOutcome::Failed);
         row.skip_reason = Some(match failure.deadline {
@@ -178,6 +186,14 @@ impl Flight {
         flown.core.metrics.attempt(failure.verdict.as_str());
         flown.core.ports.recorder.attempt(AttemptEnded { request_id: flown.call.id, candidate: row.clone() });
         flown.rows.push(row);
+        open.probe.take()
+    }
+
+    /// Notes a number that decided, beside the skipped.
+    pub(crate) fn decided_by(&mut self, key_id: ProviderKeyId, code: &str, number: i64) {
+        if let Some(flown) = &mut self.0 {
+            flown.trace.entries.push(TraceEntry { key_id, code: code.to_owned(), number });
+        }
     }
 
     /// Notes who was skipped and who was not reached.
@@ -241,6 +257,9 @@ impl Flight {
 impl Flown {
     fn commit(&mut self, commit: &Commit) {
         let now = self.core.ports.clock.monotonic_us();
+        if let Some(open) = &mut self.open {
+            open.held.answered();
+        }
         self.committed = Some(Committed {
             status: commit.status.as_u16(),
             connect_ms: commit.timing.connect_ms,
@@ -265,11 +284,11 @@ impl Flown {
             error_type: None,
             error_message: None,
             latency_ms: millis(clock.monotonic_us().saturating_sub(open.began_mono_us)),
-            queue_ms: 0,
+            queue_ms: open.place.queue_ms,
             connect_ms: None,
             first_byte_ms: None,
             stream_ms: None,
-            concurrent_requests: open.permits.in_flight,
+            concurrent_requests: open.held.in_flight(),
             actual_cost_usd: domain::money::NanoUsd::ZERO,
             upstream_model: open.upstream_model.clone(),
             started_at: open.began_us,

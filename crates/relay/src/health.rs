@@ -1,55 +1,277 @@
-//! What attempts teach about provider keys.
+//! Live state of provider keys: what attempts teach, where caches are warm, and what the planner sees of both.
 //!
-//! In this version: how long a key rests. Breakers and learned limits have their places in `domain::schedule`.
+//! Every lock is held for a few instructions, never across an await; the planner takes one key at a time.
 
-use arc_swap::ArcSwap;
+mod ended;
+mod queue;
+
+pub(crate) use ended::{lost, settled};
+pub(crate) use queue::{Held, Line, Place, Queue};
+
 use domain::{
-    ids::{GlobalModelId, ProviderKeyId},
+    catalog::{ProviderKey, Route},
+    ids::{GlobalModelId, ModelId, ProviderKeyId},
+    limit::concurrency::Slots,
+    ports::{Busy, Limiter, Room},
     schedule::{
+        Look, Out, SkipCode, StateView,
+        adaptive::GROWTH_MAX,
+        affinity::{Conversation, Record, Served, Table},
         attempt::Verdict,
-        limits::{Ends, cool},
+        breaker::{Backoff, Caller, Change, Event, Stand},
+        health::{Failed, KeyState},
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasherDefault, Hasher},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tracing::{info, warn};
 
-/// Rest of a (key, model) that may not do what was asked.
-const NOT_PERMITTED: Duration = Duration::from_mins(5);
-/// Rest of a key that its vendor refuses for good, until somebody mends it.
-const UNUSABLE: Duration = Duration::from_mins(5);
+/// A model named unknown so often in a row is unavailable.
+const UNKNOWN_MAX: u32 = 3;
+const MINUTE_US: i64 = 60_000_000;
 
-/// Live state of provider keys.
-#[derive(Debug, Default)]
-pub(crate) struct Health {
-    // Written a few times a minute, read by every request: readers take a snapshot.
-    ends: ArcSwap<Ends>,
+/// One provider key.
+pub(crate) struct Key {
+    state: Mutex<KeyState>,
+    slots: Arc<Slots>,
+}
+
+impl Key {
+    pub(crate) fn state(&self) -> MutexGuard<'_, KeyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ids are random in their last bits already.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+}
+
+type Keys = papaya::HashMap<ProviderKeyId, Arc<Key>, BuildHasherDefault<IdHasher>>;
+
+/// Live state of all provider keys.
+pub struct Health {
+    limiter: Arc<dyn Limiter>,
+    keys: Keys,
+    affinity: Mutex<Table>,
+    /// Models that upstreams did not know, and how often in a row.
+    unknown: papaya::HashMap<ModelId, AtomicU32>,
+    any_unknown: AtomicBool,
+    pub(crate) queue: Arc<Queue>,
+}
+
+/// The right to probe a key; dropped without an outcome, another may probe.
+pub(crate) struct Probe(Option<Arc<Key>>);
+
+impl Probe {
+    /// The outcome is told to the breaker.
+    pub(crate) fn told(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(key) = &self.0 {
+            key.state().step(Event::Unprobed, 0, Backoff { cap_us: 0, chance: 0 });
+        }
+    }
 }
 
 impl Health {
-    /// The rests in force.
-    pub(crate) fn ends(&self) -> Arc<Ends> {
-        self.ends.load_full()
+    /// Nothing is known yet.
+    pub fn new(limiter: Arc<dyn Limiter>) -> Self {
+        Self {
+            limiter,
+            keys: Keys::default(),
+            affinity: Mutex::default(),
+            unknown: papaya::HashMap::new(),
+            any_unknown: AtomicBool::new(false),
+            queue: Arc::default(),
+        }
     }
 
-    /// Takes in a failed attempt.
-    pub(crate) fn failed(
-        &self,
-        key: ProviderKeyId,
-        model: GlobalModelId,
-        verdict: Verdict,
-        retry_after: Option<Duration>,
-        now_us: i64,
-    ) {
-        let us = |wait: Duration| i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-        let (what, wait_us) = match verdict {
-            Verdict::RateLimited => ((key, None), retry_after.map(us)),
-            Verdict::NotPermitted => ((key, Some(model)), Some(us(NOT_PERMITTED))),
-            Verdict::KeyUnusable => ((key, None), Some(us(UNUSABLE))),
-            _ => return,
-        };
-        self.ends.rcu(|ends| {
-            let mut ends = Ends::clone(ends);
-            cool(&mut ends, what, now_us, wait_us);
-            ends
-        });
+    /// The state of a key; it begins when the key is first seen.
+    pub(crate) fn key(&self, id: ProviderKeyId, now_us: i64) -> Arc<Key> {
+        if let Some(key) = self.keys.pin().get(&id) {
+            return key.clone();
+        }
+        let state = Mutex::new(KeyState::new(now_us));
+        let key = Arc::new(Key { state, slots: self.limiter.key_slots(id) });
+        self.keys.pin().get_or_insert(id, key).clone()
     }
+
+    /// The caller's affinity record, if its target has not failed since.
+    pub(crate) fn warm(&self, conversation: Conversation, now_us: i64) -> Option<Record> {
+        let record = self.table().get(conversation, now_us)?;
+        let holds = self.key(record.target, now_us).state().is_warm_since(record.written_us);
+        holds.then_some(record)
+    }
+
+    /// What the planner sees; with `reserves`, callers whose cache is elsewhere leave slots to those whose is here.
+    pub(crate) fn view(&self, reserves: bool, now_us: i64) -> View<'_> {
+        View { health: self, reserves, now_us }
+    }
+
+    /// The slots of a key that this caller may use.
+    pub(crate) fn room(&self, key: &ProviderKey, warm: bool, reserves: bool, now_us: i64) -> Room {
+        let live = self.key(key.id, now_us);
+        let state = live.state();
+        room(&state, key, live.slots.taken(), !warm && reserves, now_us)
+    }
+
+    /// An attempt begins, the `in_flight`th at this key.
+    pub(crate) fn began(&self, key: ProviderKeyId, in_flight: u32, now_us: i64) {
+        self.key(key, now_us).state().learning.began(in_flight, now_us);
+    }
+
+    /// A candidate had no slot.
+    pub(crate) fn refused(&self, key: ProviderKeyId, now_us: i64) {
+        self.key(key, now_us).state().paused(now_us);
+    }
+
+    /// Asks for the right to probe; `None` if a probe is out, or it is not time.
+    pub(crate) fn probe(&self, key: &ProviderKey, forced: bool, now_us: i64) -> Option<Probe> {
+        let live = self.key(key.id, now_us);
+        let change = live.state().step(Event::Asked { forced }, now_us, backoff(key, now_us));
+        (change == Some(Change::Probe)).then(|| Probe(Some(live)))
+    }
+
+    /// A request failed at this candidate for good.
+    pub(crate) fn failed(&self, route: &Route, failed: &Failed, now_us: i64) {
+        let key = &route.key;
+        let change = self.key(key.id, now_us).state().failed(failed, now_us, backoff(key, now_us));
+        if let Some(Change::Opened { until_us }) = change {
+            let rest_s = (until_us - now_us) / 1_000_000;
+            warn!(provider_key.id = %key.id, provider = %route.provider.name, verdict = %failed.verdict, rest_s,
+                "the circuit of provider key {:?} of {} opened", key.name, route.provider.name);
+        }
+        if failed.verdict == Verdict::UnknownModel {
+            let times = self
+                .unknown
+                .pin()
+                .get_or_insert_with(route.model.id, AtomicU32::default)
+                .fetch_add(1, Ordering::Relaxed);
+            self.any_unknown.store(true, Ordering::Release);
+            if times + 1 == UNKNOWN_MAX {
+                warn!(model.id = %route.model.id, provider = %route.provider.name,
+                    "{} does not know its model {:?}; it is skipped", route.provider.name, route.model.provider_model_name);
+            }
+        }
+    }
+
+    /// A request ended well at this candidate.
+    pub(crate) fn succeeded(&self, route: &Route, by: Caller, probe: bool, took: Duration, now_us: i64) {
+        let key = &route.key;
+        let change = self.key(key.id, now_us).state().succeeded(by, probe, took, now_us, backoff(key, now_us));
+        if change == Some(Change::Closed) {
+            info!(provider_key.id = %key.id, provider = %route.provider.name,
+                "provider key {:?} of {} serves again", key.name, route.provider.name);
+        }
+        if self.any_unknown.load(Ordering::Acquire) {
+            self.unknown.pin().remove(&route.model.id);
+        }
+    }
+
+    /// Remembers where a conversation's cache is.
+    pub(crate) fn served(&self, conversation: Conversation, served: &Served, now_us: i64) {
+        self.table().served(conversation, served, now_us);
+    }
+
+    fn is_unknown(&self, model: ModelId) -> bool {
+        self.any_unknown.load(Ordering::Acquire)
+            && self.unknown.pin().get(&model).is_some_and(|times| times.load(Ordering::Relaxed) >= UNKNOWN_MAX)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.affinity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An opening's cap, and chance from the clock and the key's random id.
+fn backoff(key: &ProviderKey, now_us: i64) -> Backoff {
+    let (_, low) = key.id.uuid().as_u64_pair();
+    let mixed = (low ^ now_us.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let cap_us = i64::from(key.max_probe_interval_minutes) * MINUTE_US;
+    Backoff { cap_us, chance: u32::try_from(mixed >> 32).unwrap_or(0) }
+}
+
+fn room(state: &KeyState, key: &ProviderKey, in_flight: u32, cold: bool, now_us: i64) -> Room {
+    let limit = key.max_concurrent.or(state.learning.limit);
+    Room { limit, cold: limit.filter(|_| cold).map(|limit| state.cold_limit(in_flight, limit, now_us)) }
+}
+
+/// Live state at one instant, read candidate by candidate.
+pub(crate) struct View<'a> {
+    health: &'a Health,
+    reserves: bool,
+    now_us: i64,
+}
+
+impl StateView for View<'_> {
+    fn look(&self, route: &Route, model: GlobalModelId, warm: bool) -> Look {
+        let Route { provider, endpoint, key, .. } = route;
+        let now_us = self.now_us;
+        let keys = self.health.keys.pin();
+        let Some(live) = keys.get(&key.id) else {
+            drop(keys);
+            self.health.key(key.id, now_us);
+            return self.look(route, model, warm);
+        };
+        let in_flight = live.slots.taken();
+        let (room, cooling, stand, usable_since_us, usual_us) = {
+            let state = live.state();
+            let room = room(&state, key, in_flight, !warm && self.reserves, now_us);
+            let cooling = state.cooling(model, now_us);
+            (room, cooling, state.stand(now_us), state.usable_since_us, state.stats.usual_us)
+        };
+        let until = |code, until_us: i64| Out { code, until_us, likely_us: until_us - now_us };
+        let is_limited = room != Room::default()
+            || provider.rpm_limit.or(provider.rate_limit).or(provider.concurrent_limit).is_some()
+            || endpoint.rate_limit.or(endpoint.max_concurrent).is_some()
+            || key.rate_limit.or(key.daily_limit).or(key.monthly_limit).is_some();
+        let busy = || {
+            let Busy { code, wait } = self.health.limiter.look(route, room).err()?;
+            Some(match wait {
+                Some(wait) => until(code, now_us.saturating_add(micros(wait))),
+                // A slot of many comes free sooner than one request takes.
+                None => Out { code, until_us: 0, likely_us: usual_us / i64::from(in_flight.max(1)) },
+            })
+        };
+        let unavailable = self.health.is_unknown(route.model.id);
+        let out = unavailable
+            .then_some(Out { code: SkipCode::ModelUnavailable, until_us: 0, likely_us: 0 })
+            .or_else(|| if is_limited { busy() } else { None })
+            .or_else(|| cooling.map(|end| until(SkipCode::KeyCooling, end)))
+            .or_else(|| match stand {
+                Stand::Out { until_us, .. } => Some(until(SkipCode::CircuitOpen, until_us)),
+                Stand::Closed | Stand::Due => None,
+            });
+        let load = u64::from(in_flight) * 1_000 / u64::from(room.limit.unwrap_or(GROWTH_MAX).max(1));
+        Look { out, probe: stand == Stand::Due, load_millis: u32::try_from(load).unwrap_or(u32::MAX), usable_since_us }
+    }
+}
+
+pub(crate) fn micros(wait: Duration) -> i64 {
+    i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)
 }

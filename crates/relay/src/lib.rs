@@ -11,7 +11,7 @@ mod coding;
 mod counting;
 mod directory;
 mod flight;
-mod health;
+pub mod health;
 mod ingress;
 pub mod limiter;
 mod lists;
@@ -66,6 +66,8 @@ pub struct Bounds {
     pub total_timeout: Duration,
     /// Candidates that one request may try.
     pub max_candidates: u32,
+    /// How long a request waits for a slot when all that could serve it are busy; 0 is not at all.
+    pub queue_wait: Duration,
     /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -102,10 +104,10 @@ impl Relay {
     ) -> Self {
         Self(Arc::new(Core {
             budget: ingress::body::Budget::new(bounds.request_budget),
-            ports,
             bounds,
             client,
-            health: health::Health::default(),
+            health: health::Health::new(ports.limiter.clone()),
+            ports,
             doorman: directory::Doorman::default(),
             lists: lists::ListRates::default(),
             targets: attempt::Targets::default(),

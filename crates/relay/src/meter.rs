@@ -8,6 +8,7 @@ use crate::{
     Core,
     call::Call,
     flight::{Ending, Flown, Open, clipped, millis},
+    health,
 };
 use domain::{
     catalog::Route,
@@ -184,8 +185,9 @@ pub(crate) fn settle(
         Ending::Broke { message } => (Some("upstream_broke".to_owned()), Some(message.clone())),
         Ending::Left { .. } => (Some("client_left".to_owned()), None),
     };
-    let open = flown.open.take();
-    if let Some(open) = &open {
+    let mut open = flown.open.take();
+    if let Some(open) = &mut open {
+        health::settled(&core, &call, open, ending, &tokens, measured);
         flown.rows.push(last_row(&flown, open, ending, error_type.as_deref(), error_message.as_deref()));
     }
     // The candidate that answered, else the last one tried.

@@ -21,7 +21,7 @@ use domain::{
     fault::{Fault, Kind},
     format::RequestType,
     records::Opened,
-    schedule::{self, Facts, StateView, limits},
+    schedule,
 };
 use http::{Request, Response, request::Parts};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -114,8 +114,7 @@ where
         return Err(journal_away("the journal does not write"));
     }
 
-    let facts = facts(&call);
-    let eligible = schedule::eligible(&call.catalog, &facts);
+    let eligible = schedule::eligible(&call.catalog, &call.facts(arrival.unix_us));
     if eligible.candidates.is_empty() && !counts {
         return Err(attempt::nobody(&eligible.skipped, arrival.unix_us));
     }
@@ -130,10 +129,7 @@ where
     }
     let mut flight = Flight::new(core, &call, hold, bounds, slot);
 
-    let ends = core.health.ends();
-    let state = StateView { limits: limits::View::new(&ends), ..StateView::default() };
-    let plan = schedule::plan(call.catalog.settings.provider_priority_mode, eligible, &facts, &state);
-    let outcome = attempt::run(core, &call, &prompt, plan, &mut flight).await;
+    let outcome = attempt::run(core, &call, &prompt, eligible, &mut flight).await;
     let mut response = match outcome {
         Outcome::Answer(commit) => respond::answer(flight, call, *commit),
         other if counts => Box::pin(counting::answer(core, &call, flight, other)).await,
@@ -159,21 +155,6 @@ fn journal_away(why: &str) -> Fault {
     Fault::new(Kind::Unavailable, "the gateway cannot take requests right now; try again later")
         .retry_after(JOURNAL_RETRY)
         .detail(why.to_owned())
-}
-
-fn facts(call: &Call) -> Facts<'_> {
-    Facts {
-        user: call.caller.user.as_deref(),
-        key: &call.caller.key,
-        model: &call.model,
-        format: call.format,
-        request_type: call.request_type,
-        features: &call.features,
-        required: &call.required,
-        preferred: &call.preferred,
-        affinity: call.affinity(),
-        now_us: call.arrival.unix_us,
-    }
 }
 
 fn opened(call: &Call, hold: &domain::ledger::Hold) -> Opened {

@@ -20,9 +20,14 @@ pub struct Permit(Arc<Slots>);
 impl Slots {
     /// Takes a slot unless `limit` are taken; `None` as limit only counts.
     pub fn take(self: &Arc<Self>, limit: Option<u32>) -> Option<Permit> {
+        self.take_nth(limit).map(|(permit, _)| permit)
+    }
+
+    /// Like [`Slots::take`]; tells how many are taken with this one.
+    pub fn take_nth(self: &Arc<Self>, limit: Option<u32>) -> Option<(Permit, u32)> {
         let room = |taken: u32| limit.is_none_or(|limit| taken < limit).then(|| taken.saturating_add(1));
-        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
-        Some(Permit(self.clone()))
+        let before = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
+        Some((Permit(self.clone()), before.saturating_add(1)))
     }
 
     /// How many are taken.

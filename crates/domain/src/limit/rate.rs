@@ -31,6 +31,16 @@ pub struct RateWindow {
 }
 
 impl RateWindow {
+    /// Whether a request would be admitted, without counting it, or how long until it is.
+    pub fn look(&self, limit: u32, now_us: u64) -> Result<(), Duration> {
+        let live = || self.buckets.iter().filter(|bucket| bucket.start_us + WINDOW_US > now_us);
+        if live().map(|bucket| bucket.count).sum::<u32>() < limit {
+            return Ok(());
+        }
+        let left = live().next().map_or(WINDOW_US, |oldest| oldest.start_us + WINDOW_US - now_us);
+        Err(Duration::from_micros(left))
+    }
+
     /// Counts a request against `limit`, or says how long until the oldest bucket leaves the window.
     ///
     /// `now_us` is monotonic time. A limit of 0 admits nothing, and waiting a window changes nothing about it.
@@ -84,7 +94,10 @@ mod tests {
             let (mut window, mut now, mut admitted) = (RateWindow::default(), 0, Vec::new());
             for gap in gaps {
                 now += gap;
-                if window.admit(limit, now).is_ok() {
+                let looked = window.look(limit, now);
+                let taken = window.admit(limit, now);
+                prop_assert_eq!(looked, taken.map(|_| ()));
+                if taken.is_ok() {
                     admitted.push(now);
                 }
                 // A bucket leaves as a whole, so the guarantee is for the minute less one bucket's width.

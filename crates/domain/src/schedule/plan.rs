@@ -1,20 +1,55 @@
 //! The order among those who could serve.
 
-use super::{Candidate, Eligible, Facts, Skip, SkipCode, adaptive, affinity, breaker, limits};
-use crate::{catalog::Route, format::PriorityMode, ids::ProviderKeyId};
-use std::cmp::Reverse;
+use super::{
+    Candidate, Eligible, Facts, Skip, SkipCode,
+    affinity::{Economy, Record},
+};
+use crate::{
+    catalog::{Mapping, Route, Settings},
+    format::{PriorityMode, SchedulingMode},
+    ids::{GlobalModelId, ProviderKeyId},
+};
+
+const MINUTE_US: i64 = 60_000_000;
+
+/// What the planner sees of one candidate's live state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Why it is out for now.
+    pub out: Option<Out>,
+    /// The next request would be its breaker's probe.
+    pub probe: bool,
+    /// Slots of the key that are taken, in thousandths of its limit.
+    pub load_millis: u32,
+    /// Since when it has been usable without pause, Unix microseconds.
+    pub usable_since_us: i64,
+}
+
+/// A passing reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Out {
+    /// Its code.
+    pub code: SkipCode,
+    /// When it ends, Unix microseconds; 0 if it has no known end.
+    pub until_us: i64,
+    /// How long it is likely to last, in microseconds: for slots, from the usual length of a request.
+    pub likely_us: i64,
+}
 
 /// Live state as the planner sees it: read, never changed.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct StateView<'a> {
-    /// Where the caller's prompt cache is warm.
-    pub affinity: affinity::View<'a>,
-    /// Breakers.
-    pub breaker: breaker::View<'a>,
-    /// Cool-offs.
-    pub limits: limits::View<'a>,
-    /// Learned concurrency.
-    pub adaptive: adaptive::View<'a>,
+pub trait StateView {
+    /// The state of a candidate; `warm` if the caller's cache is there, so that reserved slots are for it.
+    fn look(&self, route: &Route, model: GlobalModelId, warm: bool) -> Look;
+}
+
+/// Nothing is known of any candidate.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Blank;
+
+impl StateView for Blank {
+    fn look(&self, _: &Route, _: GlobalModelId, _: bool) -> Look {
+        Look::default()
+    }
 }
 
 /// The ordered candidates and everyone who is out.
@@ -24,87 +59,175 @@ pub struct Plan<'a> {
     pub order: Vec<Planned<'a>>,
     /// Out, statically or for now.
     pub skipped: Vec<Skip>,
+    /// The warm target is busy while others are free: whether to wait for it.
+    pub economy: Option<Economy>,
+}
+
+/// Whether an attempt is a breaker's probe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Probe {
+    /// The circuit is closed.
+    #[default]
+    No,
+    /// Its time has come.
+    Due,
+    /// Every candidate is out for its circuit, and this one's time comes first.
+    Forced,
 }
 
 /// One candidate in its place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Planned<'a> {
     /// What to use.
     pub route: &'a Route,
     /// Chosen because the caller's cache is warm there.
     pub warm: bool,
+    /// Whether it is a probe.
+    pub probe: Probe,
 }
 
 /// Orders the eligible candidates; those out for now move to the skipped ones.
-pub fn plan<'a>(mode: PriorityMode, eligible: Eligible<'a>, facts: &Facts<'_>, state: &StateView<'_>) -> Plan<'a> {
-    let warm = state.affinity.target();
+///
+/// `record` is the caller's affinity record, if one is in force.
+pub fn plan<'a>(
+    settings: &Settings,
+    eligible: Eligible<'a>,
+    facts: &Facts<'_>,
+    record: Option<&Record>,
+    state: &impl StateView,
+) -> Plan<'a> {
+    let (mode, scheduling) = (settings.provider_priority_mode, settings.scheduling_mode);
+    let record = record.filter(|_| scheduling == SchedulingMode::CacheAffinity);
     let mut skipped = eligible.skipped;
-    let mut ranked: Vec<(Rank, Planned<'a>)> = Vec::with_capacity(eligible.candidates.len());
-    for candidate in eligible.candidates {
-        let key = &candidate.route.key;
-        let passing =
-            state.limits.cooling(key.id, facts.model.id, facts.now_us).map(|until_us| (SkipCode::KeyCooling, until_us));
-        let passing =
-            passing.or_else(|| state.breaker.open_until(key.id).map(|until_us| (SkipCode::CircuitOpen, until_us)));
-        let full = || state.adaptive.is_full(key.id).then_some((SkipCode::KeyConcurrency, 0));
-        if let Some((code, until_us)) = passing.or_else(full) {
-            skipped.push(Skip { key_id: key.id, code, number: until_us / 1_000 });
+    let mut ranked: Vec<Ranked<'a>> = Vec::with_capacity(eligible.candidates.len());
+    let mut warm_out: Option<(&Route, Out)> = None;
+    let mut first_open: Option<(i64, &Route)> = None;
+    let mut only_open = true;
+    for candidate in &eligible.candidates {
+        let route = candidate.route;
+        let warm = record.is_some_and(|record| record.target == route.key.id);
+        let look = state.look(route, facts.model.id, warm);
+        let Some(out) = look.out else {
+            ranked.push(Ranked::new(mode, scheduling, candidate, facts, warm, &look));
             continue;
+        };
+        skipped.push(Skip { key_id: route.key.id, code: out.code, number: out.until_us / 1_000 });
+        if warm && out.code.is_busy() {
+            warm_out = Some((route, out));
         }
-        let is_warm = warm == Some(key.id);
-        ranked.push((rank(mode, &candidate, facts, is_warm), Planned { route: candidate.route, warm: is_warm }));
+        only_open &= out.code == SkipCode::CircuitOpen;
+        if out.code == SkipCode::CircuitOpen && first_open.is_none_or(|(until_us, _)| out.until_us < until_us) {
+            first_open = Some((out.until_us, route));
+        }
     }
-    ranked.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Plan { order: ranked.into_iter().map(|(_, planned)| planned).collect(), skipped }
+    ranked.sort_unstable_by_key(Ranked::order);
+    to_the_front(&mut ranked, record, facts.now_us);
+    let economy = warm_out.zip(ranked.first()).zip(record).map(|(((route, out), other), record)| {
+        let defaults = &settings.price_defaults;
+        Economy::weigh(record, facts.model, route, other.planned.route, defaults, out.likely_us)
+    });
+    let mut order: Vec<Planned<'a>> = ranked.iter().map(|ranked| ranked.planned).collect();
+    if let Some((_, route)) = first_open.filter(|_| only_open && order.is_empty()) {
+        skipped.retain(|skip| skip.key_id != route.key.id);
+        order.push(Planned { route, warm: false, probe: Probe::Forced });
+    }
+    Plan { order, skipped, economy }
 }
 
-/// Compared field by field; smaller goes first. The spread is unique per key, so the order is total.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    cold: bool,
-    priority: i64,
-    not_default_provider: bool,
-    distance: super::Native,
-    internal_priority: i32,
-    without_preferred: bool,
-    spread: Reverse<(u128, ProviderKeyId)>,
+/// The warm target goes first, unless a better one has been usable for as long as the cache lives.
+fn to_the_front(ranked: &mut [Ranked<'_>], record: Option<&Record>, now_us: i64) {
+    let (Some(record), Some(at)) = (record, ranked.iter().position(|ranked| ranked.planned.warm)) else { return };
+    let best = &ranked[0];
+    let life_us = i64::from(record.ttl_minutes) * MINUTE_US;
+    if best.class() < ranked[at].class() && best.usable_since_us.saturating_add(life_us) <= now_us {
+        ranked[at].planned.warm = false;
+        return;
+    }
+    ranked[..=at].rotate_right(1);
 }
 
-fn rank(mode: PriorityMode, candidate: &Candidate<'_>, facts: &Facts<'_>, is_warm: bool) -> Rank {
-    let Route { provider, key, .. } = candidate.route;
-    let mapping = facts.key.mappings.iter().find(|mapping| mapping.is_enabled && mapping.provider_id == provider.id);
-    let has = |capability| key.capabilities.get(capability) == Some(&true);
-    let by_provider = mode == PriorityMode::Provider;
-    let adjustment = mapping.map_or(0, |mapping| mapping.priority_adjustment);
-    let default_provider = facts.user.and_then(|user| user.default_provider_id);
-    Rank {
-        cold: !is_warm,
-        priority: if by_provider {
-            i64::from(provider.priority) + i64::from(adjustment)
+/// A candidate with what orders it.
+#[derive(Debug, Clone, Copy)]
+struct Ranked<'a> {
+    /// The fields of the order but the spread, the first in the highest bits: smaller goes first.
+    rank: u128,
+    /// Unique per key, so the order is total: larger goes first.
+    spread: (u128, ProviderKeyId),
+    usable_since_us: i64,
+    planned: Planned<'a>,
+}
+
+/// Bits of the load, the last field before the spread.
+const LOAD_BITS: u32 = 16;
+
+impl<'a> Ranked<'a> {
+    fn new(
+        mode: PriorityMode,
+        scheduling: SchedulingMode,
+        candidate: &Candidate<'a>,
+        facts: &Facts<'_>,
+        warm: bool,
+        look: &Look,
+    ) -> Self {
+        let Route { provider, key, .. } = candidate.route;
+        let mapping =
+            facts.key.mappings.iter().find(|mapping| mapping.is_enabled && mapping.provider_id == provider.id);
+        let has = |capability| key.capabilities.get(capability) == Some(&true);
+        let by_provider = mode == PriorityMode::Provider;
+        let priority = if by_provider {
+            provider.priority.saturating_add(mapping.map_or(0, |mapping| mapping.priority_adjustment))
         } else {
-            key.global_priority.map_or(i64::MAX, i64::from)
-        },
-        not_default_provider: by_provider && default_provider != Some(provider.id),
-        distance: candidate.native,
-        internal_priority: if by_provider { key.internal_priority } else { 0 },
-        without_preferred: !facts.preferred.is_empty() && !facts.preferred.iter().all(has),
-        spread: Reverse((
-            spread(facts.affinity, key.id, mapping.map_or(1_000_000, |mapping| mapping.weight_millionths)),
-            key.id,
-        )),
+            key.global_priority.unwrap_or(i32::MAX)
+        };
+        let default_provider = facts.user.and_then(|user| user.default_provider_id);
+        let not_default_provider = by_provider && default_provider != Some(provider.id);
+        let internal_priority = if by_provider { key.internal_priority } else { 0 };
+        let without_preferred = !facts.preferred.is_empty() && !facts.preferred.iter().all(has);
+        let load = if scheduling == SchedulingMode::LoadBalance { look.load_millis.min(0xffff) } else { 0 };
+        let fields = [
+            (32, rising(priority)),
+            (8, u32::from(not_default_provider)),
+            (8, candidate.native as u32),
+            (32, rising(internal_priority)),
+            (8, u32::from(without_preferred)),
+            (LOAD_BITS, load),
+        ];
+        let rank = fields.into_iter().fold(0, |rank, (bits, field)| rank << bits | u128::from(field));
+        let probe = if look.probe { Probe::Due } else { Probe::No };
+        Self {
+            rank,
+            spread: (spread(facts.affinity, key.id, mapping), key.id),
+            usable_since_us: look.usable_since_us,
+            planned: Planned { route: candidate.route, warm, probe },
+        }
     }
+
+    fn order(&self) -> (u128, std::cmp::Reverse<(u128, ProviderKeyId)>) {
+        (self.rank, std::cmp::Reverse(self.spread))
+    }
+
+    /// What tells a lower-priority target from a preferred one: everything but load and spread.
+    fn class(&self) -> u128 {
+        self.rank >> LOAD_BITS
+    }
+}
+
+/// A number whose order as unsigned is that of `value`.
+fn rising(value: i32) -> u32 {
+    value.cast_unsigned() ^ (1 << 31)
 }
 
 /// A key's score for a caller in weighted rendezvous hashing: the highest score wins, and adding or removing a key moves
 /// only the callers that it wins or loses.
 ///
 /// With u uniform in (0, 1] the classic score is weight ÷ −ln u. Integers keep it exact on every machine: −log₂ u is
-/// taken in 32 fractional bits.
-fn spread(affinity: u64, key: ProviderKeyId, weight_millionths: u64) -> u128 {
+/// taken in 32 fractional bits. Where all weigh the same, u itself has the same order.
+fn spread(affinity: u64, key: ProviderKeyId, mapping: Option<&Mapping>) -> u128 {
     let (high, low) = key.uuid().as_u64_pair();
     let hash = mix(mix(mix(affinity ^ 0x9e37_79b9_7f4a_7c15) ^ high) ^ low);
-    let minus_log2 = u128::from(minus_log2(hash | 1)).max(1);
-    (u128::from(weight_millionths) << 64) / minus_log2
+    // With any mapping in force every candidate has one.
+    let Some(mapping) = mapping else { return u128::from(hash) };
+    (u128::from(mapping.weight_millionths) << 64) / u128::from(minus_log2(hash | 1)).max(1)
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): every input bit moves every output bit.

@@ -1,14 +1,16 @@
 use super::{
+    affinity::Record,
     attempt::{AllFailed, Failed, Left, Next, Verdict, all_failed, backoff_ms, next},
     *,
 };
 use crate::{
     catalog::{
-        Access, Catalog, Mapping,
+        Access, Catalog, Mapping, Route,
         tests::{Fixture, endpoint, id, model, provider, provider_key},
     },
-    format::{ApiFormat, Capability, Feature, PriorityMode, RequestType},
-    ids::ProviderKeyId,
+    format::{ApiFormat, Capability, Feature, PriorityMode, RequestType, SchedulingMode},
+    ids::{GlobalModelId, ProviderKeyId},
+    money::NanoUsd,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -45,10 +47,42 @@ impl Ask {
         }
     }
 
-    fn order(&self, catalog: &Catalog, mode: PriorityMode, state: &StateView<'_>) -> Vec<ProviderKeyId> {
+    fn plan<'a>(&self, catalog: &'a Catalog, record: Option<&Record>, state: &Live) -> Plan<'a> {
         let facts = self.facts(catalog);
-        plan(mode, eligible(catalog, &facts), &facts, state).order.iter().map(|planned| planned.route.key.id).collect()
+        plan(&catalog.settings, eligible(catalog, &facts), &facts, record, state)
     }
+
+    fn order(&self, catalog: &Catalog) -> Vec<ProviderKeyId> {
+        keys(&self.plan(catalog, None, &Live::default()))
+    }
+}
+
+fn keys(plan: &Plan<'_>) -> Vec<ProviderKeyId> {
+    plan.order.iter().map(|planned| planned.route.key.id).collect()
+}
+
+/// Live state as tests set it.
+#[derive(Debug, Default, Clone)]
+struct Live(HashMap<ProviderKeyId, Look>);
+
+impl Live {
+    fn of<const N: usize>(looks: [(u128, Look); N]) -> Self {
+        Self(looks.into_iter().map(|(number, look)| (id(number), look)).collect())
+    }
+}
+
+impl StateView for Live {
+    fn look(&self, route: &Route, _: GlobalModelId, _: bool) -> Look {
+        self.0.get(&route.key.id).copied().unwrap_or_default()
+    }
+}
+
+fn out(code: SkipCode, until_us: i64) -> Look {
+    Look { out: Some(Out { code, until_us, likely_us: until_us }), ..Look::default() }
+}
+
+fn warm_at(target: u128) -> Record {
+    Record { target: id(target), written_us: 0, expires_us: i64::MAX, cache_tokens: 50_000, ttl_minutes: 5 }
 }
 
 #[test]
@@ -165,22 +199,98 @@ fn the_first_difference_decides_the_order() {
     for (name, mode, want, change) in cases {
         let (mut fixture, mut ask) = (three(), Ask { format: ApiFormat::Claude, ..Ask::default() });
         change(&mut fixture, &mut ask);
+        fixture.parts.settings.provider_priority_mode = mode;
         let catalog = fixture.build();
-        assert_eq!(ask.order(&catalog, mode, &StateView::default()), want.map(id::<ProviderKeyId>), "{name}");
+        assert_eq!(ask.order(&catalog), want.map(id::<ProviderKeyId>), "{name}");
     }
 }
 
 #[test]
-fn a_resting_key_is_out_until_its_time() {
+fn who_is_out_for_now_is_skipped_with_the_time_it_ends() {
     let catalog = three().build();
     let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
-    let mut ends = limits::Ends::new();
-    limits::cool(&mut ends, (id(32), None), 0, Some(1_001));
-    limits::cool(&mut ends, (id(32), None), 0, Some(5));
-    limits::cool(&mut ends, (id(42), None), 0, Some(1_000));
-    limits::cool(&mut ends, (id(12), Some(id(999))), 0, Some(5_000)); // rests for another model
-    let state = StateView { limits: limits::View::new(&ends), ..StateView::default() };
-    assert_eq!(ask.order(&catalog, PriorityMode::Provider, &state), [id(42), id(12)]);
+    let state = Live::of([(32, out(SkipCode::KeyCooling, 2_000_000)), (12, out(SkipCode::KeyConcurrency, 0))]);
+    let plan = ask.plan(&catalog, None, &state);
+    assert_eq!(keys(&plan), [id(42)]);
+    let skips: Vec<_> = plan.skipped.iter().map(|skip| (skip.key_id, skip.code, skip.number)).collect();
+    assert_eq!(skips, [(id(12), SkipCode::KeyConcurrency, 0), (id(32), SkipCode::KeyCooling, 2_000)]);
+    assert_eq!(plan.economy, None, "nobody is warm");
+}
+
+#[test]
+fn the_warm_target_goes_first_until_a_better_one_was_usable_for_a_cache_life() {
+    const LIFE_US: i64 = 300_000_000;
+    let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
+    let since = |usable_since_us| Look { usable_since_us, ..Look::default() };
+    for (name, mode, target, preferred, want, warm) in [
+        ("warm before priority", SchedulingMode::CacheAffinity, 12, since(1_001 - LIFE_US), [12, 32, 42], true),
+        (
+            "until the better one has lasted",
+            SchedulingMode::CacheAffinity,
+            12,
+            since(1_000 - LIFE_US),
+            [32, 42, 12],
+            false,
+        ),
+        ("the best itself stays warm", SchedulingMode::CacheAffinity, 32, since(-LIFE_US), [32, 42, 12], true),
+        ("a target that is gone", SchedulingMode::CacheAffinity, 99, since(0), [32, 42, 12], false),
+        ("fixed order knows no warmth", SchedulingMode::FixedOrder, 12, since(0), [32, 42, 12], false),
+        ("nor does load balance", SchedulingMode::LoadBalance, 12, since(0), [32, 42, 12], false),
+    ] {
+        let mut fixture = three();
+        fixture.parts.settings.scheduling_mode = mode;
+        let catalog = fixture.build();
+        let plan = ask.plan(&catalog, Some(&warm_at(target)), &Live::of([(32, preferred)]));
+        assert_eq!(keys(&plan), want.map(id::<ProviderKeyId>), "{name}");
+        assert_eq!(plan.order.iter().any(|planned| planned.warm), warm, "{name}");
+    }
+}
+
+#[test]
+fn a_busy_warm_target_is_waited_for_if_its_cache_is_worth_more() {
+    let mut fixture = three();
+    fixture.parts.global_models[0].tiered_pricing = Some(crate::catalog::tests::pricing("3", "15"));
+    let catalog = fixture.build();
+    let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
+    let economy = |look| ask.plan(&catalog, Some(&warm_at(12)), &Live::of([(12, look)])).economy;
+    // 50,000 tokens: 0.1875 dollars to write again less 0.015 to read.
+    for (name, look, want) in [
+        ("a second", out(SkipCode::KeyConcurrency, 1_000_000), Some((172_500_000, 10_000_000, true))),
+        ("half a minute", out(SkipCode::KeyCooling, 30_000_000), Some((172_500_000, 300_000_000, false))),
+        ("an open circuit is not waited for", out(SkipCode::CircuitOpen, 1_000_000), None),
+        ("a free target needs no wait", Look::default(), None),
+    ] {
+        let got = economy(look).map(|economy| (economy.worth, economy.wait, economy.stays()));
+        assert_eq!(got, want.map(|(worth, wait, stays)| (NanoUsd(worth), NanoUsd(wait), stays)), "{name}");
+    }
+}
+
+#[test]
+fn the_least_loaded_goes_first_among_equals() {
+    let mut fixture = three();
+    fixture.parts.settings.scheduling_mode = SchedulingMode::LoadBalance;
+    fixture.parts.endpoints[2].api_format = ApiFormat::Claude;
+    let catalog = fixture.build();
+    let load = |load_millis| Look { load_millis, ..Look::default() };
+    let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
+    let order = |a, b| keys(&ask.plan(&catalog, None, &Live::of([(32, load(a)), (42, load(b)), (12, load(0))])));
+    assert_eq!(order(501, 500), [id(42), id(32), id(12)], "priority comes before load");
+    assert_eq!(order(499, 500), [id(32), id(42), id(12)]);
+}
+
+#[test]
+fn if_all_circuits_are_open_the_one_that_is_due_first_is_probed() {
+    let catalog = three().build();
+    let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
+    let open = |until_us| out(SkipCode::CircuitOpen, until_us);
+    let plan = ask.plan(&catalog, None, &Live::of([(12, open(9_000)), (32, open(7_000)), (42, open(8_000))]));
+    assert_eq!((keys(&plan), plan.order[0].probe), (vec![id(32)], Probe::Forced));
+    assert_eq!(plan.skipped.len(), 2);
+    let resting = [(12, open(9_000)), (32, open(7_000)), (42, out(SkipCode::KeyCooling, 8_000))];
+    assert_eq!(keys(&ask.plan(&catalog, None, &Live::of(resting))), [], "one is out for another reason");
+    let due = Look { probe: true, ..Look::default() };
+    let plan = ask.plan(&catalog, None, &Live::of([(32, due)]));
+    assert_eq!((keys(&plan)[0], plan.order[0].probe, plan.order[1].probe), (id(32), Probe::Due, Probe::No));
 }
 
 fn many(keys: impl Iterator<Item = u128>) -> Catalog {
@@ -192,9 +302,7 @@ fn many(keys: impl Iterator<Item = u128>) -> Catalog {
 #[test]
 fn removing_one_of_twenty_keys_moves_only_its_callers() {
     let (all, fewer) = (many(100..120), many(101..120));
-    let first = |catalog: &Catalog, affinity| {
-        Ask { affinity, ..Ask::default() }.order(catalog, PriorityMode::Provider, &StateView::default())[0]
-    };
+    let first = |catalog: &Catalog, affinity| Ask { affinity, ..Ask::default() }.order(catalog)[0];
     let mut load: HashMap<ProviderKeyId, u32> = HashMap::new();
     for affinity in 0..2_000 {
         let before = first(&all, affinity);
@@ -220,24 +328,50 @@ fn a_weight_of_three_gets_three_times_the_callers() {
     let heavy = (0..4_000)
         .filter(|affinity| {
             let ask = Ask { format: ApiFormat::Claude, affinity: *affinity, ..Ask::default() };
-            ask.order(&catalog, PriorityMode::Provider, &StateView::default())[0] == id(12)
+            ask.order(&catalog)[0] == id(12)
         })
         .count();
     assert!((2_850..=3_150).contains(&heavy), "{heavy} of 4000, expected about 3000");
 }
 
+/// Any live state of the three keys.
+fn any_live() -> impl Strategy<Value = Live> {
+    let code = prop::option::weighted(0.4, prop::sample::select(&SkipCode::ALL[17..]));
+    let look = (code, any::<bool>(), 0u32..2_000, 0i64..2_000).prop_map(|(code, probe, load_millis, at)| Look {
+        out: code.map(|code| Out { code, until_us: at, likely_us: at }),
+        probe,
+        load_millis,
+        usable_since_us: at,
+    });
+    [look.clone(), look.clone(), look].prop_map(|[a, b, c]| Live::of([(12, a), (32, b), (42, c)]))
+}
+
 proptest! {
     #[test]
-    fn the_plan_never_holds_a_disallowed_candidate(allowed in prop::collection::vec(prop::sample::select(vec![10u128, 30, 40]), 0..3), affinity: u64) {
+    fn the_plan_never_holds_a_disallowed_candidate(
+        allowed in prop::collection::vec(prop::sample::select(vec![10u128, 30, 40]), 0..3),
+        affinity: u64, target in prop::sample::select(vec![12u128, 32, 42, 99]),
+        mode in prop::sample::select(PriorityMode::ALL), scheduling in prop::sample::select(SchedulingMode::ALL),
+        live in any_live(),
+    ) {
         let mut fixture = three();
         let allowed: Vec<_> = allowed.into_iter().map(id).collect();
         fixture.parts.client_keys[0].access = Access { providers: Some(allowed.clone()), ..Access::default() };
+        fixture.parts.settings.provider_priority_mode = mode;
+        fixture.parts.settings.scheduling_mode = scheduling;
         let catalog = fixture.build();
         let ask = Ask { format: ApiFormat::Claude, affinity, ..Ask::default() };
-        let facts = ask.facts(&catalog);
-        let result = plan(PriorityMode::Provider, eligible(&catalog, &facts), &facts, &StateView::default());
-        prop_assert!(result.order.iter().all(|planned| allowed.contains(&planned.route.provider.id)));
-        prop_assert_eq!(result.order.len() + result.skipped.len(), 3);
+        let result = ask.plan(&catalog, Some(&warm_at(target)), &live);
+        for planned in &result.order {
+            prop_assert!(allowed.contains(&planned.route.provider.id));
+            let look = live.0[&planned.route.key.id];
+            prop_assert!(look.out.is_none() || planned.probe == Probe::Forced);
+        }
+        prop_assert_eq!(result.order.len() + result.skipped.len(), 3, "everyone is in one of the lists");
+
+        let again = ask.plan(&catalog, Some(&warm_at(target)), &live);
+        prop_assert_eq!(keys(&again), keys(&result), "equal inputs give equal plans");
+        prop_assert_eq!((again.skipped, again.economy), (result.skipped, result.economy));
     }
 }
 

@@ -162,6 +162,13 @@ settings! {
         sync: String,
     }
 
+    /// Waiting for a free slot.
+    queue: Queue {
+        /// How long a request waits, in the order of arrival, while every candidate that could serve it is busy; then it is
+        /// refused with 429. As text with a unit; `0s` refuses at once.
+        max_wait: String,
+    }
+
     /// The end of the process.
     shutdown: Shutdown {
         /// How long open answers may take to end after SIGTERM, as text with a unit. A second signal ends them at once.

@@ -40,6 +40,7 @@ fn defaults_hold_without_any_source() {
     assert_eq!(config.bounds.request_budget, 512 << 20);
     assert_eq!(config.bounds.total_timeout, Duration::from_mins(15));
     assert_eq!(config.bounds.max_candidates, 5);
+    assert_eq!(config.bounds.queue_wait, Duration::from_secs(2));
     assert!(config.bounds.trusted_proxies.is_empty() && config.cors_origins.is_empty());
     assert_eq!(config.shutdown_grace, Duration::from_mins(10));
     assert_eq!(config.client_key_prefix, "sk");
@@ -131,6 +132,7 @@ fn mistakes_are_told_with_their_place() {
         ),
         ("journal.sync = 'daily'", "tollgate.toml:1: journal.sync: expected one of always, interval, never"),
         ("shutdown.grace = '10'", "tollgate.toml:1: shutdown.grace: expected a time such as 10m or 30s, found \"10\""),
+        ("queue.max_wait = '2'", "tollgate.toml:1: queue.max_wait: expected a time such as 10m or 30s, found \"2\""),
         ("shutdown.grace = '48h'", "tollgate.toml:1: shutdown.grace: longer than 24h"),
         (
             "memory.request_budget = '1MiB'",

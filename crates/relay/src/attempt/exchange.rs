@@ -1,6 +1,6 @@
 //! One exchange with an upstream: from sending to an answer that may be committed, or to a verdict.
 
-use super::{inspect, request, until, verdict};
+use super::{inspect, limits, request, until, verdict};
 use crate::{
     Core,
     body::Source,
@@ -12,7 +12,10 @@ use crate::{
 use bytes::Bytes;
 use domain::{
     catalog::Route,
-    schedule::attempt::{Deadline, Verdict},
+    schedule::{
+        adaptive::Hints,
+        attempt::{Deadline, Verdict},
+    },
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::{pin::Pin, time::Duration};
@@ -119,6 +122,8 @@ pub(crate) struct Failure {
     pub verdict: Verdict,
     pub deadline: Option<Deadline>,
     pub retry_after: Option<Duration>,
+    /// What it says of the limit that was hit.
+    pub hints: Hints,
     pub facts: ErrorFacts,
     pub answer: Option<Refused>,
     pub status: Option<u16>,
@@ -134,6 +139,7 @@ impl Failure {
             verdict,
             deadline: None,
             retry_after: None,
+            hints: Hints::default(),
             facts: ErrorFacts::default(),
             answer: None,
             status: None,
@@ -367,31 +373,15 @@ async fn refused(status: StatusCode, headers: HeaderMap, mut source: Source, cod
         None => raw,
     };
     let facts = wire::read_error(&body);
-    let in_body = facts.retry_delay_ms.map(Duration::from_millis);
     let verdict = verdict::judge(status.as_u16(), &facts);
     let message = facts.message.clone().unwrap_or_else(|| format!("status {status}"));
     let mut failure = Failure::new(verdict, message);
-    failure.retry_after = retry_after(&headers).or(in_body);
+    failure.hints = limits::read(&headers, &facts);
+    failure.retry_after = failure.hints.retry_after;
     failure.status = Some(status.as_u16());
     failure.facts = facts;
     failure.answer = Some(Refused { status, headers, body: body.into(), cut });
     failure
-}
-
-/// `retry-after-ms`, or `Retry-After` in seconds, fractions of them, or as a date measured against the answer's own.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-    if let Some(ms) = text("retry-after-ms").and_then(number) {
-        return Duration::try_from_secs_f64(ms / 1_000.0).ok();
-    }
-    let after = text("retry-after")?;
-    if let Some(seconds) = number(after) {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let at = httpdate::parse_http_date(after).ok()?;
-    let now = httpdate::parse_http_date(text("date")?).ok()?;
-    Some(at.duration_since(now).unwrap_or_default())
 }
 
 /// What all exchanges of a process are sent through.

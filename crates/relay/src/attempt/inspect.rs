@@ -2,7 +2,7 @@
 
 use super::{
     exchange::{Commit, Failure, Result, Tap},
-    until, verdict,
+    limits, until, verdict,
 };
 use domain::schedule::attempt::{Deadline, Verdict};
 use std::time::Duration;
@@ -148,7 +148,8 @@ pub(super) async fn opaque(commit: &mut Commit, sent: Instant, own: Instant, tot
 fn error_inside(facts: &ErrorFacts) -> Box<Failure> {
     let message = facts.message.clone().unwrap_or_else(|| "an error inside a success".to_owned());
     let mut failure = Failure::new(verdict::judge(200, facts), message);
-    failure.retry_after = facts.retry_delay_ms.map(Duration::from_millis);
+    failure.hints = limits::read(&http::HeaderMap::new(), facts);
+    failure.retry_after = failure.hints.retry_after;
     failure.facts = facts.clone();
     failure
 }

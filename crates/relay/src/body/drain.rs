@@ -29,7 +29,7 @@ pub(crate) async fn exchange(exchange: Sending, mut flight: Flight) {
             finish(&mut flight, &tap, drained, false);
         }
         Ok(Err(failure)) => {
-            flight.failed(&failure);
+            drop(flight.failed(&failure)); // a client that has left says nothing of the key
             drop(flight.end(&Ending::Left { drained: false }, &Measured::default()));
         }
         Err(_) => drop(flight.end(&Ending::Left { drained: false }, &Measured::default())),

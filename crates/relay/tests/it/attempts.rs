@@ -278,7 +278,7 @@ async fn a_stream_that_begins_and_then_thinks_is_handed_on_after_ten_seconds() {
 async fn a_key_that_was_told_to_wait_rests_and_the_others_serve() {
     let limited = Reply::error(ErrorShape::RateLimited { limit: Limit::Requests, retry_after_s: Some(30) });
     let first = scripted([limited, healthy()]);
-    let second = scripted([healthy(), healthy()]);
+    let second = scripted([healthy(), healthy(), healthy()]);
     let gw = gateway().upstream(ApiFormat::Claude, &first).upstream(ApiFormat::Claude, &second).start();
     let (path, body) = ask(ApiFormat::Claude, false);
     for _ in 0..2 {
@@ -287,7 +287,14 @@ async fn a_key_that_was_told_to_wait_rests_and_the_others_serve() {
     assert_eq!((first.requests().len(), second.requests().len()), (1, 2));
     tokio::time::advance(Duration::from_secs(31)).await;
     assert_eq!(gw.post(&path, &body).await.status, 200);
-    assert_eq!((first.requests().len(), second.requests().len()), (2, 2), "after its rest it is first again");
+    assert_eq!((first.requests().len(), second.requests().len()), (1, 3), "the caller's cache is warm at the second");
+    tokio::time::advance(Duration::from_mins(5)).await;
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    assert_eq!(
+        (first.requests().len(), second.requests().len()),
+        (2, 3),
+        "for as long as it lives; then first is first"
+    );
     let traced: Vec<_> = gw.kept.settled.lock().unwrap().iter().map(|settled| settled.trace.clone()).collect();
     assert_eq!(traced[1].entries[0].code, "key_cooling");
     assert!(traced[1].entries[0].number > 0, "until when");

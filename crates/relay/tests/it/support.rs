@@ -212,6 +212,7 @@ pub(crate) fn gateway() -> Builder {
         body_read_timeout: Duration::from_mins(1),
         total_timeout: Duration::from_mins(15),
         max_candidates: 5,
+        queue_wait: Duration::from_secs(2),
         trusted_proxies: Vec::new(),
     };
     Builder { parts, bounds, hosts: Vec::new(), egress: Vec::new() }
@@ -314,12 +315,13 @@ impl Builder {
         let kept = Arc::new(Kept::default());
         let catalog = Arc::new(Catalog::build(self.parts).unwrap());
         let ledger = Arc::new(Ledger::new(catalog.clone()));
+        let directory = Arc::new(Fixed(catalog));
         let ports = Ports {
-            directory: Arc::new(Fixed(catalog)),
+            directory: directory.clone(),
             ledger: ledger.clone(),
             keyring: Arc::new(OneKey),
             recorder: kept.clone(),
-            limiter: Arc::new(Local::new(clock.clone())),
+            limiter: Arc::new(Local::new(clock.clone(), directory)),
             clock,
         };
         let options = ClientOptions { egress: EgressPolicy::new(self.egress), in_process: self.hosts };
