@@ -213,3 +213,6 @@ impl Limiter for Local {
         Answer::now(self.take_tokens(route))
     }
 }
+
+#[cfg(test)]
+mod tests;

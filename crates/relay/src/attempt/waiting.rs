@@ -24,12 +24,13 @@ pub(super) struct Waiting<'a> {
     call: &'a Call,
     began: Option<Instant>,
     place: Option<Place>,
-    weighed: bool,
+    /// The end of the wait for a warm target, once it is weighed.
+    patience: Option<Instant>,
 }
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(core: &'a Core, call: &'a Call) -> Self {
-        Self { core, call, began: None, place: None, weighed: false }
+        Self { core, call, began: None, place: None, patience: None }
     }
 
     /// Its place in the queue.
@@ -42,22 +43,18 @@ impl<'a> Waiting<'a> {
         self.began.map_or(0, |began| millis(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)))
     }
 
-    /// Waits for the busy warm target, once, if its cache is worth more than the wait; both numbers go to the trace.
-    /// True if the plan is to be made again.
+    /// Waits for the busy warm target if its cache is worth more than the wait, which is weighed once; both numbers go to
+    /// the trace. True if the plan is to be made again.
     pub(super) async fn for_warm(&mut self, economy: &Economy, skipped: &[Skip], flight: &mut Flight) -> bool {
-        if std::mem::replace(&mut self.weighed, true) {
-            return false;
-        }
-        flight.decided_by(economy.key_id, "cache_worth", economy.worth.0);
-        flight.decided_by(economy.key_id, "wait_cost", economy.wait.0);
-        let patience = Duration::from_micros(u64::try_from(economy.patience_us).unwrap_or(0));
-        let patience = patience.min(self.core.bounds.queue_wait);
-        if !economy.stays() || patience.is_zero() {
-            return false;
-        }
+        let end = *self.patience.get_or_insert_with(|| {
+            flight.decided_by(economy.key_id, "cache_worth", economy.worth.0);
+            flight.decided_by(economy.key_id, "wait_cost", economy.wait.0);
+            let worth = Duration::from_micros(u64::try_from(economy.patience_us).unwrap_or(0));
+            let longest = if economy.stays() { worth.min(self.core.bounds.queue_wait) } else { Duration::ZERO };
+            *self.began.get_or_insert_with(Instant::now) + longest
+        });
         let target: Vec<Skip> = skipped.iter().filter(|skip| skip.key_id == economy.key_id).copied().collect();
-        let began = *self.began.get_or_insert_with(Instant::now);
-        let again = self.until_free(&target, began + patience).await;
+        let again = self.until_free(&target, end).await;
         if !again {
             self.leave();
         }

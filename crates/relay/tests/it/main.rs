@@ -8,5 +8,6 @@ mod endings;
 mod lists;
 mod money;
 mod refusals;
+mod schedule;
 mod support;
 mod upward;
