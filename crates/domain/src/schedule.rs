@@ -6,6 +6,7 @@
 pub mod adaptive;
 pub mod affinity;
 pub mod attempt;
+pub mod blame;
 pub mod breaker;
 mod eligible;
 pub mod health;

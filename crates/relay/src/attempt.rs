@@ -120,7 +120,7 @@ fn planned<'a>(core: &Core, call: &Call, eligible: Eligible<'a>, facts: &Facts<'
     }
     let by_affinity = settings.scheduling_mode == SchedulingMode::CacheAffinity;
     let record = if by_affinity { core.health.warm(call.conversation(), facts.now_us) } else { None };
-    plan(settings, eligible, facts, record.as_ref(), &core.health.view(by_affinity, facts.now_us))
+    plan(settings, eligible, facts, record.as_ref(), &core.health.view(facts.key.id.into(), by_affinity, facts.now_us))
 }
 
 /// What came of one candidate.

@@ -17,7 +17,8 @@ use domain::{
         Look, Out, SkipCode, StateView,
         adaptive::GROWTH_MAX,
         affinity::{Conversation, Record, Served, Table},
-        attempt::Verdict,
+        attempt::{Effect, Verdict},
+        blame::Blame,
         breaker::{Backoff, Caller, Change, Event, Stand},
         health::{Failed, KeyState},
     },
@@ -35,6 +36,8 @@ use tracing::{info, warn};
 /// A model named unknown so often in a row is unavailable.
 const UNKNOWN_MAX: u32 = 3;
 const MINUTE_US: i64 = 60_000_000;
+/// When a suspect may come back to a key that somebody else is to probe.
+const SUSPECT_RETRY_US: i64 = 1_000_000;
 
 /// One provider key.
 pub(crate) struct Key {
@@ -73,6 +76,7 @@ pub struct Health {
     limiter: Arc<dyn Limiter>,
     keys: Keys,
     affinity: Mutex<Table>,
+    blame: Mutex<Blame>,
     /// Models that upstreams did not know, and how often in a row.
     unknown: papaya::HashMap<ModelId, AtomicU32>,
     any_unknown: AtomicBool,
@@ -104,6 +108,7 @@ impl Health {
             limiter,
             keys: Keys::default(),
             affinity: Mutex::default(),
+            blame: Mutex::default(),
             unknown: papaya::HashMap::new(),
             any_unknown: AtomicBool::new(false),
             queue: Arc::default(),
@@ -127,9 +132,10 @@ impl Health {
         holds.then_some(record)
     }
 
-    /// What the planner sees; with `reserves`, callers whose cache is elsewhere leave slots to those whose is here.
-    pub(crate) fn view(&self, reserves: bool, now_us: i64) -> View<'_> {
-        View { health: self, reserves, now_us }
+    /// What the planner sees for this caller; with `reserves`, callers whose cache is elsewhere leave slots to those whose
+    /// is here.
+    pub(crate) fn view(&self, by: Caller, reserves: bool, now_us: i64) -> View<'_> {
+        View { health: self, may_probe: !self.blame().is_suspect(by, now_us), reserves, now_us }
     }
 
     /// The slots of a key that this caller may use.
@@ -159,7 +165,13 @@ impl Health {
     /// A request failed at this candidate for good.
     pub(crate) fn failed(&self, route: &Route, failed: &Failed, now_us: i64) {
         let key = &route.key;
-        let change = self.key(key.id, now_us).state().failed(failed, now_us, backoff(key, now_us));
+        let mut failed = *failed;
+        if failed.verdict.effect() == Effect::Counts {
+            let mut blame = self.blame();
+            blame.failed(failed.by, key.id, now_us);
+            failed.suspect = blame.is_suspect(failed.by, now_us);
+        }
+        let change = self.key(key.id, now_us).state().failed(&failed, now_us, backoff(key, now_us));
         if let Some(Change::Opened { until_us }) = change {
             let rest_s = (until_us - now_us) / 1_000_000;
             warn!(provider_key.id = %key.id, provider = %route.provider.name, verdict = %failed.verdict, rest_s,
@@ -182,6 +194,7 @@ impl Health {
     /// A request ended well at this candidate.
     pub(crate) fn succeeded(&self, route: &Route, by: Caller, probe: bool, took: Duration, now_us: i64) {
         let key = &route.key;
+        self.blame().succeeded(by, now_us);
         let change = self.key(key.id, now_us).state().succeeded(by, probe, took, now_us, backoff(key, now_us));
         if change == Some(Change::Closed) {
             info!(provider_key.id = %key.id, provider = %route.provider.name,
@@ -200,6 +213,10 @@ impl Health {
     fn is_unknown(&self, model: ModelId) -> bool {
         self.any_unknown.load(Ordering::Acquire)
             && self.unknown.pin().get(&model).is_some_and(|times| times.load(Ordering::Relaxed) >= UNKNOWN_MAX)
+    }
+
+    fn blame(&self) -> MutexGuard<'_, Blame> {
+        self.blame.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -224,6 +241,8 @@ fn room(state: &KeyState, key: &ProviderKey, in_flight: u32, cold: bool, now_us:
 /// Live state at one instant, read candidate by candidate.
 pub(crate) struct View<'a> {
     health: &'a Health,
+    /// A suspect proves nothing by a probe.
+    may_probe: bool,
     reserves: bool,
     now_us: i64,
 }
@@ -265,6 +284,7 @@ impl StateView for View<'_> {
             .or_else(|| cooling.map(|end| until(SkipCode::KeyCooling, end)))
             .or_else(|| match stand {
                 Stand::Out { until_us, .. } => Some(until(SkipCode::CircuitOpen, until_us)),
+                Stand::Due if !self.may_probe => Some(until(SkipCode::CircuitOpen, now_us + SUSPECT_RETRY_US)),
                 Stand::Closed | Stand::Due => None,
             });
         let load = u64::from(in_flight) * 1_000 / u64::from(room.limit.unwrap_or(GROWTH_MAX).max(1));

@@ -18,6 +18,7 @@ mod lists;
 mod meter;
 mod pipeline;
 mod respond;
+pub mod simulate;
 pub mod upstream;
 
 pub use body::{Aborted, Body};

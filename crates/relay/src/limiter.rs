@@ -74,7 +74,7 @@ impl Local {
     /// Takes slots from the outside in, then tokens; what was taken goes back by itself when a later step is full.
     ///
     /// Tokens come last because they cannot be given back.
-    fn take(&self, route: &Route, room: Room) -> Result<UpstreamPermits, Busy> {
+    pub(crate) fn take(&self, route: &Route, room: Room) -> Result<UpstreamPermits, Busy> {
         let Route { provider, endpoint, key, .. } = route;
         let full = |code| move || Busy { code, wait: None };
         let mut permits = [None, None, None];

@@ -27,7 +27,7 @@ const PROBE_LEASE_US: i64 = 900_000_000;
 const PROBING_RETRY_US: i64 = 1_000_000;
 
 /// Who used a key, as far as breakers tell callers apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Caller(pub u64);
 
 impl From<ClientKeyId> for Caller {

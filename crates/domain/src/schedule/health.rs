@@ -47,6 +47,8 @@ pub struct Failed {
     pub in_flight: u32,
     /// The key has no fixed limit.
     pub learns: bool,
+    /// The caller fails everywhere: [`super::blame`].
+    pub suspect: bool,
 }
 
 /// One provider key, as far as its upstream has taught.
@@ -106,7 +108,11 @@ impl KeyState {
     /// A request failed here.
     pub fn failed(&mut self, failed: &Failed, now_us: i64, backoff: Backoff) -> Option<Change> {
         let Failed { verdict, model, by, probe, .. } = *failed;
-        let effect = verdict.effect();
+        // What a suspect meets counts for nothing; what an upstream says of key, credit and limits is true for everybody.
+        let effect = match verdict.effect() {
+            Effect::Counts if failed.suspect => Effect::None,
+            effect => effect,
+        };
         if effect != Effect::None {
             self.stats.requests += u64::from(effect == Effect::Counts);
             self.stats.consecutive_failures = self.stats.consecutive_failures.saturating_add(1);

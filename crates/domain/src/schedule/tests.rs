@@ -311,8 +311,8 @@ fn removing_one_of_twenty_keys_moves_only_its_callers() {
             assert_eq!(before, first(&fewer, affinity), "caller {affinity}");
         }
     }
-    // 2,000 callers over 20 keys: 100 each, give or take six standard deviations of about 10.
-    assert!(load.len() == 20 && load.values().all(|count| (40..=160).contains(count)), "{load:?}");
+    // 2,000 callers over 20 keys: 100 each. Adding or removing a key moves its own, at most 1.5 of 20.
+    assert!(load.len() == 20 && load.values().all(|count| (50..=150).contains(count)), "{load:?}");
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn tell_failed(
         hints,
         in_flight,
         learns: route.key.max_concurrent.is_none(),
+        suspect: false,
     };
     core.health.failed(route, &failed, core.ports.clock.unix_us());
     if let Some(probe) = probe {

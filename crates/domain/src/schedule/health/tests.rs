@@ -5,7 +5,16 @@ const S: i64 = 1_000_000;
 const BACKOFF: Backoff = Backoff { cap_us: 1_920 * S, chance: 1 << 31 };
 
 fn failed(verdict: Verdict, by: u64) -> Failed {
-    Failed { verdict, model: id(1), by: Caller(by), probe: false, hints: Hints::default(), in_flight: 8, learns: true }
+    Failed {
+        verdict,
+        model: id(1),
+        by: Caller(by),
+        probe: false,
+        hints: Hints::default(),
+        in_flight: 8,
+        learns: true,
+        suspect: false,
+    }
 }
 
 #[test]
@@ -35,12 +44,15 @@ fn what_each_verdict_does_to_its_key() {
 }
 
 #[test]
-fn a_flood_of_callers_mistakes_moves_nothing() {
+fn a_flood_of_callers_mistakes_or_of_suspects_moves_nothing() {
     let mut key = KeyState::new(0);
     for at in 0..1_000 {
         for verdict in [Verdict::CallersFault, Verdict::CannotDo, Verdict::UnknownModel] {
             assert_eq!(key.failed(&failed(verdict, at), i64::try_from(at).unwrap(), BACKOFF), None);
         }
+    }
+    for _ in 0..9 {
+        key.failed(&Failed { suspect: true, ..failed(Verdict::Transient, 1) }, 0, BACKOFF);
     }
     assert_eq!(key.breaker, Breaker::default());
     assert_eq!((key.learning, key.stats, key.cool_until_us), (Learning::default(), Stats::default(), 0));

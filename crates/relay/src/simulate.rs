@@ -1,0 +1,38 @@
+//! A traffic file played through the scheduler in virtual time: the very planner, limiter, breakers, learning, affinity and
+//! queue that serve requests, before upstreams that behave as the file says.
+//!
+//! No socket, no clock, no chance but the seed's: equal inputs give equal reports. Client keys' own limits, holds and
+//! deadlines are not played.
+
+mod report;
+mod scenario;
+mod upstream;
+mod world;
+
+pub use report::{KeyReport, Report};
+pub use scenario::{Behaviour, Failure, Kind, Policy, Recorded, Scenario, Traffic, UnknownName};
+pub use world::run;
+
+/// Chance in a fixed order (`SplitMix64`; Steele, Lea, Flood 2014).
+#[derive(Debug, Clone)]
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// A time between half and one and a half of `mean_us`.
+    fn around(&mut self, mean_us: i64) -> i64 {
+        let part = i128::from(self.next() >> 32);
+        let spread = (i128::from(mean_us) * part) >> 32;
+        mean_us / 2 + i64::try_from(spread).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

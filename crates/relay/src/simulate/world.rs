@@ -1,0 +1,598 @@
+//! The run itself: events in the order of virtual time.
+
+use super::{
+    Chance,
+    report::{KeyReport, Report},
+    scenario::{Behaviour, Kind, Policy, Scenario, Traffic, UnknownName},
+    upstream::{Account, Ask, Outcome},
+};
+use crate::{
+    health::{Health, Held, Line, Place, Probe, micros},
+    limiter::Local,
+};
+use domain::{
+    catalog::{Catalog, ClientKey, GlobalModel, Route, Settings},
+    format::{ApiFormat, Family, RequestType, SchedulingMode},
+    ids::ProviderKeyId,
+    ports::{Busy, Clock, Directory},
+    price::{EffectivePrice, TokenCounts, list_cost},
+    schedule::{
+        self, Facts, Planned, Skip, SkipCode,
+        affinity::{Conversation, Economy, Served},
+        attempt::{Failed as Tried, Left, Next, Verdict, backoff_ms, next},
+        health::Failed,
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+/// Runs begin at the first instant of 2026, UTC.
+const START_US: i64 = 1_767_225_600_000_000;
+const S: i64 = 1_000_000;
+/// Candidates that one request may try, as by default.
+const CANDIDATES_MAX: usize = 5;
+
+/// Virtual time.
+struct Virtual(AtomicI64);
+
+impl Clock for Virtual {
+    fn unix_us(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        (self.unix_us() - START_US).unsigned_abs()
+    }
+}
+
+struct Fixed(Arc<Catalog>);
+
+impl Directory for Fixed {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.0.clone()
+    }
+}
+
+/// Who asks for what, the same for all turns of a conversation.
+#[derive(Clone, Copy)]
+struct Caller<'c> {
+    key: &'c ClientKey,
+    model: &'c GlobalModel,
+    format: ApiFormat,
+    conversation: u64,
+}
+
+/// A request that arrives; `flow` is the traffic that goes on after it.
+#[derive(Clone, Copy)]
+struct Request<'c> {
+    caller: Caller<'c>,
+    ask: Ask,
+    flow: Option<usize>,
+    turn: u32,
+}
+
+enum Event<'c> {
+    Arrives(Request<'c>),
+    /// An attempt ends.
+    Ends(usize),
+    /// A back-off is over.
+    Retries(usize),
+    /// A wait may be over.
+    Wakes(usize),
+}
+
+struct Attempt<'c> {
+    planned: Planned<'c>,
+    held: Held,
+    probe: Option<Probe>,
+    outcome: Outcome,
+    began_us: i64,
+}
+
+struct Flight<'c> {
+    request: Request<'c>,
+    arrived_us: i64,
+    order: Vec<Planned<'c>>,
+    at: usize,
+    skipped: Vec<Skip>,
+    tried: Vec<Tried>,
+    retries: u32,
+    open: Option<Attempt<'c>>,
+    /// What waits for its retry: the candidate, its last failure, and its probe.
+    pending: Option<(Planned<'c>, Failed, Option<Probe>)>,
+    place: Option<Place>,
+    patience_us: Option<i64>,
+    met_429: bool,
+}
+
+struct World<'c> {
+    catalog: &'c Catalog,
+    settings: Settings,
+    scenario: &'c Scenario,
+    chance: Chance,
+    clock: Arc<Virtual>,
+    limiter: Arc<Local>,
+    health: Health,
+    events: BTreeMap<(i64, u64), Event<'c>>,
+    serial: u64,
+    flights: Vec<Option<Flight<'c>>>,
+    waiting: BTreeSet<(i64, usize)>,
+    accounts: HashMap<ProviderKeyId, Account>,
+    keys: HashMap<ProviderKeyId, KeyReport>,
+    /// The prompt of each conversation's last turn.
+    sent: HashMap<u64, u64>,
+    rotation: usize,
+    report: Report,
+}
+
+/// Plays `scenario` against `catalog`.
+pub fn run(catalog: &Arc<Catalog>, scenario: &Scenario, seed: u64) -> Result<Report, UnknownName> {
+    let clock = Arc::new(Virtual(AtomicI64::new(START_US)));
+    let limiter = Arc::new(Local::new(clock.clone(), Arc::new(Fixed(catalog.clone()))));
+    let mut settings = catalog.settings.clone();
+    if scenario.policy != Policy::Configured {
+        settings.scheduling_mode = SchedulingMode::FixedOrder;
+    }
+    let mut world = World {
+        catalog,
+        settings,
+        scenario,
+        chance: Chance(seed),
+        health: Health::new(limiter.clone()),
+        clock,
+        limiter,
+        events: BTreeMap::new(),
+        serial: 0,
+        flights: Vec::new(),
+        waiting: BTreeSet::new(),
+        accounts: HashMap::new(),
+        keys: HashMap::new(),
+        sent: HashMap::new(),
+        rotation: 0,
+        report: Report::default(),
+    };
+    world.schedule_traffic()?;
+    world.play();
+    Ok(world.told())
+}
+
+impl<'c> World<'c> {
+    fn schedule_traffic(&mut self) -> Result<(), UnknownName> {
+        for (flow, traffic) in self.scenario.traffic.iter().enumerate() {
+            for session in 0..traffic.sessions {
+                let conversation = conversation(flow as u64 + 1, u64::from(session));
+                let caller = self.caller(&traffic.client, &traffic.model, traffic.format, conversation)?;
+                let request = Request { caller, ask: turn(traffic, 0, conversation), flow: Some(flow), turn: 0 };
+                let pause_us = i64::from(traffic.think_ms) * 1_000;
+                let stagger_us = self.chance.around(pause_us) * i64::from(session) / i64::from(traffic.sessions);
+                self.at(START_US + i64::from(traffic.start_s) * S + stagger_us, Event::Arrives(request));
+            }
+        }
+        for recorded in &self.scenario.recorded {
+            let conversation = conversation(0, recorded.session);
+            let caller = self.caller(&recorded.client, &recorded.model, recorded.format, conversation)?;
+            let ask = Ask {
+                conversation,
+                kind: Kind::Good,
+                prompt_tokens: recorded.prompt_tokens,
+                output_tokens: recorded.output_tokens,
+            };
+            let after_us = i64::try_from(recorded.at_ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
+            let request = Request { caller, ask, flow: None, turn: 0 };
+            self.at(START_US.saturating_add(after_us), Event::Arrives(request));
+        }
+        Ok(())
+    }
+
+    fn caller(
+        &mut self,
+        client: &str,
+        model: &str,
+        format: ApiFormat,
+        conversation: u64,
+    ) -> Result<Caller<'c>, UnknownName> {
+        let unknown = |what, name: &str| UnknownName { what, name: name.to_owned() };
+        let named = self.catalog.client_keys.values().filter(|key| key.name == client);
+        let key = named.min_by_key(|key| key.id).ok_or_else(|| unknown("client key", client))?;
+        let mut models = self.catalog.global_models.values().filter(|found| found.is_active);
+        let model = models.find(|found| found.name == model).ok_or_else(|| unknown("global model", model))?;
+        for route in self.catalog.routes(model.id) {
+            self.know(route);
+        }
+        Ok(Caller { key, model, format, conversation })
+    }
+
+    fn know(&mut self, route: &Route) {
+        if self.keys.contains_key(&route.key.id) {
+            return;
+        }
+        let is_for = |behaviour: &&Behaviour| {
+            behaviour.provider.as_ref().is_none_or(|name| *name == route.provider.name)
+                && behaviour.key.as_ref().is_none_or(|name| *name == route.key.name)
+        };
+        let behaviour = self.scenario.upstream.iter().rev().find(is_for).cloned().unwrap_or_default();
+        self.accounts.insert(route.key.id, Account::new(behaviour));
+        let report = KeyReport {
+            id: route.key.id,
+            name: format!("{}/{}/{}", route.provider.name, route.endpoint.api_format, route.key.name),
+            attempts: Vec::new(),
+            limited: 0,
+            peak: 0,
+            learned: None,
+            openings: 0,
+            health_millis: 1_000,
+        };
+        self.keys.insert(route.key.id, report);
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.unix_us()
+    }
+
+    fn at(&mut self, at_us: i64, event: Event<'c>) {
+        self.events.insert((at_us, self.serial), event);
+        self.serial += 1;
+    }
+
+    fn play(&mut self) {
+        let end_us = START_US + i64::from(self.scenario.minutes) * 60 * S;
+        while let Some(((at_us, _), event)) = self.events.pop_first() {
+            if at_us >= end_us {
+                return;
+            }
+            self.clock.0.store(at_us, Ordering::Relaxed);
+            match event {
+                Event::Arrives(request) => {
+                    let id = self.flights.len();
+                    self.flights.push(Some(Flight {
+                        request,
+                        arrived_us: at_us,
+                        order: Vec::new(),
+                        at: 0,
+                        skipped: Vec::new(),
+                        tried: Vec::new(),
+                        retries: 0,
+                        open: None,
+                        pending: None,
+                        place: None,
+                        patience_us: None,
+                        met_429: false,
+                    }));
+                    self.go(id);
+                }
+                Event::Ends(id) => self.ends(id),
+                Event::Retries(id) => self.retries(id),
+                Event::Wakes(id) => {
+                    if let Some(arrived_us) = self.flights[id].as_ref().map(|flight| flight.arrived_us)
+                        && self.waiting.remove(&(arrived_us, id))
+                    {
+                        self.go(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Plans, and tries from the beginning.
+    fn go(&mut self, id: usize) {
+        let Some(flight) = &self.flights[id] else { return };
+        let (now_us, caller) = (self.now(), flight.request.caller);
+        let (features, required, preferred) = ([], BTreeMap::new(), []);
+        let user = caller.key.user_id.and_then(|user| self.catalog.users.get(&user));
+        let facts = Facts {
+            user: user.map(|user| &**user),
+            key: caller.key,
+            model: caller.model,
+            format: caller.format,
+            request_type: RequestType::Chat,
+            features: &features,
+            required: &required,
+            preferred: &preferred,
+            affinity: caller.conversation,
+            now_us,
+        };
+        let by_affinity = self.by_affinity();
+        let conversation = Conversation { client: caller.key.id, hash: caller.conversation };
+        let record = if by_affinity { self.health.warm(conversation, now_us) } else { None };
+        let eligible = schedule::eligible(self.catalog, &facts);
+        let view = self.health.view(caller.key.id.into(), by_affinity, now_us);
+        let mut plan = schedule::plan(&self.settings, eligible, &facts, record.as_ref(), &view);
+        if let Some(economy) = plan.economy
+            && self.waits_for_warm(id, &economy, &plan.skipped)
+        {
+            return;
+        }
+        if self.scenario.policy == Policy::RoundRobin && !plan.order.is_empty() {
+            let by = self.rotation % plan.order.len();
+            plan.order.rotate_left(by);
+            self.rotation += 1;
+        }
+        if let Some(flight) = &mut self.flights[id] {
+            (flight.order, flight.skipped, flight.at) = (plan.order, plan.skipped, 0);
+        }
+        self.next(id);
+    }
+
+    fn by_affinity(&self) -> bool {
+        self.settings.scheduling_mode == SchedulingMode::CacheAffinity
+    }
+
+    /// Tries the next candidates until one takes the request.
+    fn next(&mut self, id: usize) {
+        loop {
+            let Some(flight) = &mut self.flights[id] else { return };
+            if flight.tried.len() >= CANDIDATES_MAX || flight.at >= flight.order.len() {
+                break;
+            }
+            let planned = flight.order[flight.at];
+            flight.at += 1;
+            flight.retries = 0;
+            let Err(busy) = self.begin(id, planned, None) else { return };
+            let number = busy.wait.map_or(0, |wait| (self.now() + micros(wait)) / 1_000);
+            if let Some(flight) = &mut self.flights[id] {
+                flight.skipped.push(Skip { key_id: planned.route.key.id, code: busy.code, number });
+            }
+        }
+        if !self.waits(id) {
+            self.finish(id, None);
+        }
+    }
+
+    fn begin(&mut self, id: usize, planned: Planned<'c>, probe: Option<Probe>) -> Result<(), Busy> {
+        let (now_us, reserves) = (self.now(), self.by_affinity());
+        let Some(flight) = &mut self.flights[id] else { return Ok(()) };
+        let Planned { route, warm, probe: kind } = planned;
+        let full = |code| Busy { code, wait: None };
+        let probe = match (probe, kind) {
+            (None, schedule::Probe::Due | schedule::Probe::Forced) => {
+                let forced = kind == schedule::Probe::Forced;
+                Some(self.health.probe(&route.key, forced, now_us).ok_or(full(SkipCode::CircuitOpen))?)
+            }
+            (probe, _) => probe,
+        };
+        if let Some(code) = self.health.queue.ahead(route, reserves && !warm, flight.place.as_ref()) {
+            return Err(full(code));
+        }
+        let room = self.health.room(&route.key, warm, reserves, now_us);
+        let permits = self.limiter.take(route, room).inspect_err(|_| self.health.refused(route.key.id, now_us))?;
+        self.health.began(route.key.id, permits.in_flight, now_us);
+        let held = Held::new(&self.health.queue, route, permits);
+        flight.place = None;
+        let Some(account) = self.accounts.get_mut(&route.key.id) else { return Err(full(SkipCode::KeyInactive)) };
+        let (outcome, took_us) = account.begin(&flight.request.ask, now_us - START_US);
+        if let Some(key) = self.keys.get_mut(&route.key.id) {
+            key.peak = key.peak.max(held.in_flight());
+            key.attempts.push((now_us - START_US, matches!(outcome, Outcome::Served(_))));
+            key.limited += u64::from(matches!(outcome, Outcome::Failed(Verdict::RateLimited, _)));
+        }
+        flight.open = Some(Attempt { planned, held, probe, outcome, began_us: now_us });
+        let took_us = self.chance.around(took_us);
+        self.at(now_us + took_us, Event::Ends(id));
+        Ok(())
+    }
+
+    fn ends(&mut self, id: usize) {
+        let now_us = self.now();
+        let Some(flight) = &mut self.flights[id] else { return };
+        let Some(mut attempt) = flight.open.take() else { return };
+        let (caller, route) = (flight.request.caller, attempt.planned.route);
+        if let Some(account) = self.accounts.get_mut(&route.key.id) {
+            account.end();
+        }
+        attempt.held.answered();
+        let in_flight = attempt.held.in_flight();
+        drop(attempt.held);
+        match attempt.outcome {
+            Outcome::Served(tokens) => {
+                let took = Duration::from_micros((now_us - attempt.began_us).unsigned_abs());
+                self.health.succeeded(route, caller.key.id.into(), attempt.probe.is_some(), took, now_us);
+                if let Some(probe) = attempt.probe {
+                    probe.told();
+                }
+                self.remember(&caller, route, &tokens);
+                self.finish(id, Some((route, tokens)));
+            }
+            Outcome::Failed(verdict, hints) => {
+                flight.met_429 |= verdict == Verdict::RateLimited;
+                let failed = Failed {
+                    verdict,
+                    model: caller.model.id,
+                    by: caller.key.id.into(),
+                    probe: attempt.probe.is_some(),
+                    hints,
+                    in_flight,
+                    learns: route.key.max_concurrent.is_none(),
+                    suspect: false,
+                };
+                let others = (flight.order.len() - flight.at).min(CANDIDATES_MAX - flight.tried.len() - 1);
+                let left = Left {
+                    retries: if failed.probe { 0 } else { route.endpoint.max_retries.saturating_sub(flight.retries) },
+                    names: 0,
+                    candidates: u32::try_from(others).unwrap_or(u32::MAX),
+                    retried: flight.retries > 0,
+                };
+                match next(verdict, false, left) {
+                    Next::Retry => {
+                        let chance = u32::try_from(self.chance.next() >> 32).unwrap_or(0);
+                        let wait_us = i64::try_from(backoff_ms(flight.retries, chance)).unwrap_or(0) * 1_000;
+                        flight.retries += 1;
+                        flight.pending = Some((attempt.planned, failed, attempt.probe));
+                        self.at(now_us + wait_us, Event::Retries(id));
+                    }
+                    after => self.lost(id, route, &failed, attempt.probe, after),
+                }
+            }
+        }
+        self.call_waiting();
+    }
+
+    fn retries(&mut self, id: usize) {
+        let Some((planned, failed, probe)) = self.flights[id].as_mut().and_then(|flight| flight.pending.take()) else {
+            return;
+        };
+        if self.begin(id, planned, probe).is_err() {
+            self.lost(id, planned.route, &failed, None, Next::OtherCandidate);
+        }
+    }
+
+    /// A candidate failed for good.
+    fn lost(&mut self, id: usize, route: &Route, failed: &Failed, probe: Option<Probe>, after: Next) {
+        let now_us = self.now();
+        let opened = |health: &Health| health.key(route.key.id, now_us).state().opened_us;
+        let before = opened(&self.health);
+        self.health.failed(route, failed, now_us);
+        if let Some(key) = self.keys.get_mut(&route.key.id) {
+            key.openings += u64::from(opened(&self.health) != before);
+        }
+        if let Some(probe) = probe {
+            probe.told();
+        }
+        if let Some(flight) = &mut self.flights[id] {
+            flight.tried.push(Tried { verdict: failed.verdict, timed_out: false });
+        }
+        if after == Next::Stop { self.finish(id, None) } else { self.next(id) }
+    }
+
+    fn remember(&mut self, caller: &Caller<'_>, route: &Route, tokens: &TokenCounts) {
+        if self.by_affinity() {
+            let served = Served {
+                target: route.key.id,
+                ttl_minutes: route.key.cache_ttl_minutes,
+                cache_tokens: tokens.cache_read + tokens.cache_creation(),
+                reports: route.endpoint.api_format.family() == Family::Anthropic,
+            };
+            let conversation = Conversation { client: caller.key.id, hash: caller.conversation };
+            self.health.served(conversation, &served, self.now());
+        }
+    }
+
+    fn waits_for_warm(&mut self, id: usize, economy: &Economy, skipped: &[Skip]) -> bool {
+        let now_us = self.now();
+        let longest = self.longest_wait_us();
+        let Some(flight) = &mut self.flights[id] else { return false };
+        let patience = if economy.stays() { economy.patience_us.min(longest) } else { 0 };
+        let end_us = *flight.patience_us.get_or_insert(now_us + patience);
+        let target: Vec<Skip> = skipped.iter().filter(|skip| skip.key_id == economy.key_id).copied().collect();
+        let waits = self.wait_until(id, &target, end_us);
+        if !waits && let Some(flight) = &mut self.flights[id] {
+            flight.place = None;
+        }
+        waits
+    }
+
+    fn longest_wait_us(&self) -> i64 {
+        i64::from(self.scenario.queue_wait_ms) * 1_000
+    }
+
+    fn waits(&mut self, id: usize) -> bool {
+        let longest = self.longest_wait_us();
+        let Some(flight) = &self.flights[id] else { return false };
+        if !flight.tried.is_empty() {
+            return false;
+        }
+        let end_us = flight.arrived_us + longest;
+        let busy: Vec<Skip> = flight.skipped.iter().filter(|skip| skip.code.is_busy()).copied().collect();
+        self.wait_until(id, &busy, end_us)
+    }
+
+    fn wait_until(&mut self, id: usize, busy: &[Skip], end_us: i64) -> bool {
+        let now_us = self.now();
+        let Some(flight) = &mut self.flights[id] else { return false };
+        if busy.is_empty() || now_us >= end_us {
+            return false;
+        }
+        let routes = self.catalog.routes(flight.request.caller.model.id);
+        let of = |key| routes.iter().find(|route| route.key.id == key);
+        let lines: Vec<Line> = busy.iter().filter_map(|skip| Line::of(of(skip.key_id)?, skip.code)).collect();
+        let known = busy.iter().filter(|skip| skip.number > 0).map(|skip| (skip.number + 1) * 1_000).min();
+        let known = known.filter(|at_us| *at_us <= end_us);
+        if lines.is_empty() && known.is_none() {
+            return false;
+        }
+        if !flight.place.as_ref().is_some_and(|place| place.is_in(&lines)) && !lines.is_empty() {
+            flight.place = self.health.queue.join(lines);
+        }
+        self.waiting.insert((flight.arrived_us, id));
+        self.at(known.unwrap_or(end_us), Event::Wakes(id));
+        true
+    }
+
+    /// A slot may be free: those who wait look again, in the order of arrival.
+    fn call_waiting(&mut self) {
+        for (arrived_us, id) in std::mem::take(&mut self.waiting) {
+            self.waiting.remove(&(arrived_us, id));
+            self.go(id);
+        }
+    }
+
+    /// A request is over; its conversation goes on.
+    fn finish(&mut self, id: usize, served: Option<(&Route, TokenCounts)>) {
+        let now_us = self.now();
+        let Some(flight) = self.flights[id].take() else { return };
+        let Request { caller, ask, flow, turn: number } = flight.request;
+        let report = &mut self.report;
+        report.requests += 1;
+        report.met_429 += u64::from(flight.met_429);
+        let last = flight.tried.last().map(|tried| tried.verdict);
+        match (served, last) {
+            (Some((route, tokens)), _) => {
+                report.served += 1;
+                report.latencies_us.push(now_us - flight.arrived_us);
+                let cacheable = self.sent.insert(ask.conversation, ask.prompt_tokens).unwrap_or(0);
+                report.cacheable_tokens += cacheable.min(ask.prompt_tokens);
+                report.cached_tokens += tokens.cache_read.min(cacheable);
+                let price = EffectivePrice::of(caller.model, &route.model);
+                let defaults = &self.settings.price_defaults;
+                let units = price.units(tokens.context(), 5, route.endpoint.api_format.family(), defaults);
+                let cost = units.and_then(|units| list_cost(&tokens, &units, true));
+                report.cost = report.cost + cost.map(|cost| cost.total).unwrap_or_default();
+            }
+            (None, Some(Verdict::CallersFault)) => report.mistakes += 1,
+            (None, None | Some(Verdict::RateLimited)) => report.refused += 1,
+            (None, Some(_)) => report.failed += 1,
+        }
+        let Some(traffic) = flow.map(|flow| &self.scenario.traffic[flow]) else { return };
+        let pause_us = self.chance.around(i64::from(traffic.think_ms) * 1_000).max(1_000);
+        let begins_us = now_us + pause_us;
+        let is_over = traffic.end_s > 0 && begins_us >= START_US + i64::from(traffic.end_s) * S;
+        if !is_over && (traffic.turns == 0 || number + 1 < traffic.turns) {
+            let ask = turn(traffic, number + 1, caller.conversation);
+            self.at(begins_us, Event::Arrives(Request { caller, ask, flow, turn: number + 1 }));
+        }
+    }
+
+    fn told(mut self) -> Report {
+        self.report.latencies_us.sort_unstable();
+        let now_us = self.now();
+        let mut keys: Vec<KeyReport> = std::mem::take(&mut self.keys).into_values().collect();
+        for key in &mut keys {
+            let live = self.health.key(key.id, now_us);
+            let state = live.state();
+            key.learned = state.learning.limit;
+            key.health_millis = state.breaker.window.health_millis(now_us);
+        }
+        keys.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        Report { keys, ..self.report }
+    }
+}
+
+/// A conversation's number, spread over all of `u64`.
+fn conversation(flow: u64, session: u64) -> u64 {
+    Chance(flow << 40 ^ session).next()
+}
+
+fn turn(traffic: &Traffic, number: u32, conversation: u64) -> Ask {
+    let grown = u64::from(number) * (traffic.grows_by + traffic.output_tokens);
+    Ask {
+        conversation,
+        kind: traffic.kind,
+        prompt_tokens: traffic.prompt_tokens + grown,
+        output_tokens: traffic.output_tokens,
+    }
+}
