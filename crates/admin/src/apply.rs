@@ -24,7 +24,10 @@ use argon2::{
     Argon2, PasswordHasher as _,
     password_hash::{SaltString, rand_core::OsRng},
 };
-use domain::{catalog::Inconsistent, egress::EgressPolicy};
+use domain::{
+    catalog::{Inconsistent, Parts},
+    egress::EgressPolicy,
+};
 use plan::Planner;
 use std::collections::HashMap;
 use store::{
@@ -114,7 +117,21 @@ pub async fn apply(
     Ok(outcome(store, document, options, egress).await?.0)
 }
 
-/// The same, with the configuration that it leads to.
+/// The catalog's rows as `document` would make them, or without one as they are; nothing is written.
+pub async fn preview(
+    store: &Store,
+    document: Option<&Document>,
+    options: &ApplyOptions,
+    egress: &EgressPolicy,
+) -> Result<Parts, ApplyError> {
+    let state = match document {
+        Some(document) => outcome(store, document, &options.clone().dry_run(), egress).await?.1,
+        None => State::read(&mut store.db().read().await?).await?,
+    };
+    Ok(state.parts())
+}
+
+/// Like [`apply`], with the configuration that it leads to.
 pub(crate) async fn outcome(
     store: &Store,
     document: &Document,

@@ -8,6 +8,6 @@ pub mod document;
 mod export;
 pub mod http;
 
-pub use apply::{Action, ApplyError, ApplyOptions, Change, FieldChange, MintedKey, Report, Resolver, apply};
+pub use apply::{Action, ApplyError, ApplyOptions, Change, FieldChange, MintedKey, Report, Resolver, apply, preview};
 pub use check::{Checked, Finding, Level, check};
 pub use export::{ExportError, Secrets, export};

@@ -13,7 +13,7 @@ pub mod health;
 mod plan;
 
 pub use eligible::{Candidate, Eligible, Facts, Native, eligible};
-pub use plan::{Blank, Look, Out, Plan, Planned, Probe, StateView, plan};
+pub use plan::{Blank, Look, Order, Out, Plan, Planned, Probe, StateView, plan};
 
 use crate::{format::names, ids::ProviderKeyId};
 use serde::{Deserialize, Serialize};

@@ -8,6 +8,7 @@ use admin::{
     document::{Document, Sources, Syntax},
 };
 use anyhow::{Context as _, Result, bail};
+use domain::catalog::Parts;
 use std::{collections::BTreeMap, fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 use store::{Store, SystemClock};
 
@@ -70,7 +71,13 @@ pub(crate) fn write(path: &Path, text: &str, secrets: Secrets) -> Result<()> {
     written.with_context(|| format!("cannot write {shown}"))
 }
 
-/// The same for a document of our own whose hosts are inside the process: no name is looked up.
+/// The catalog's rows as a document would make them, or as they are.
+pub(crate) async fn preview(store: &Store, document: Option<&Document>, config: &Config) -> Result<Parts> {
+    let parts = admin::preview(store, document, &options(config), &config.egress).await;
+    parts.context("the document would be refused")
+}
+
+/// Like [`apply`], for a document of our own whose hosts are inside the process: no name is looked up.
 pub(crate) async fn apply_inside(store: &Store, document: &Document, config: &Config) -> Result<Report> {
     let options = ApplyOptions { resolver: Resolver::Table(BTreeMap::new()), ..options(config) };
     Ok(admin::apply(store, document, &options, &config.egress).await?)

@@ -3,7 +3,7 @@
 use crate::{
     books, catalog,
     config::{Config, Sources},
-    demo, out, serve, telemetry,
+    demo, out, serve, simulate, telemetry,
 };
 use admin::Secrets;
 use anyhow::{Context as _, Result};
@@ -42,6 +42,10 @@ enum Command {
         /// The catalog's document; without it the database's catalog is checked.
         file: Option<PathBuf>,
     },
+    /// Plays traffic through the scheduler in virtual time, and tells what came of it.
+    Simulate(simulate::Simulate),
+    /// Tells who would serve a request, in which order, and why the others would not.
+    Explain(simulate::Explain),
     /// Brings the database to this version's schema and ends.
     Migrate,
     /// Derives every bill from its row and every counter from the rows again, and says what differs.
@@ -136,6 +140,11 @@ fn run_command(cli: Cli) -> Result<u8> {
             Command::Apply(apply) => apply_document(&apply, &sources, &config).await,
             Command::Export(export) => export_catalog(&export, &config).await,
             Command::Check { file } => check(file, &sources, &config).await,
+            Command::Simulate(simulate) => {
+                let document = simulate.document().map(|path| catalog::read(path, &sources.environment)).transpose()?;
+                simulate::run(&simulate, document.as_ref(), &config).await.map(|()| FINE)
+            }
+            Command::Explain(explain) => simulate::answer(&explain, &config).await.map(|()| FINE),
             Command::Migrate => migrate(&config).await,
             Command::Verify => books::verify(&config).await,
             Command::Vault(Vault::Rotate) => rotate(&config).await,

@@ -14,5 +14,6 @@ mod lines;
 mod listen;
 mod out;
 mod serve;
+mod simulate;
 mod status;
 mod telemetry;

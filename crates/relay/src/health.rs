@@ -8,11 +8,12 @@ mod queue;
 pub(crate) use ended::{lost, settled};
 pub(crate) use queue::{Held, Line, Place, Queue};
 
+use crate::limiter::Local;
 use domain::{
-    catalog::{ProviderKey, Route},
+    catalog::{Catalog, ProviderKey, Route},
     ids::{GlobalModelId, ModelId, ProviderKeyId},
     limit::concurrency::Slots,
-    ports::{Busy, Limiter, Room},
+    ports::{Busy, Clock, Directory, Limiter, Room},
     schedule::{
         Look, Out, SkipCode, StateView,
         adaptive::GROWTH_MAX,
@@ -83,6 +84,15 @@ pub struct Health {
     pub(crate) queue: Arc<Queue>,
 }
 
+/// A catalog that stays as it is.
+pub(crate) struct Fixed(pub(crate) Arc<Catalog>);
+
+impl Directory for Fixed {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.0.clone()
+    }
+}
+
 /// The right to probe a key; dropped without an outcome, another may probe.
 pub(crate) struct Probe(Option<Arc<Key>>);
 
@@ -113,6 +123,11 @@ impl Health {
             any_unknown: AtomicBool::new(false),
             queue: Arc::default(),
         }
+    }
+
+    /// The state of a process that serves nobody, before this catalog.
+    pub fn alone(clock: Arc<dyn Clock>, catalog: Arc<Catalog>) -> Self {
+        Self::new(Arc::new(Local::new(clock, Arc::new(Fixed(catalog)))))
     }
 
     /// The state of a key; it begins when the key is first seen.
@@ -290,6 +305,11 @@ impl StateView for View<'_> {
         let load = u64::from(in_flight) * 1_000 / u64::from(room.limit.unwrap_or(GROWTH_MAX).max(1));
         Look { out, probe: stand == Stand::Due, load_millis: u32::try_from(load).unwrap_or(u32::MAX), usable_since_us }
     }
+}
+
+/// A candidate's name for people: provider, endpoint format and provider key.
+pub(crate) fn shown(route: &Route) -> String {
+    format!("{}/{}/{}", route.provider.name, route.endpoint.api_format, route.key.name)
 }
 
 pub(crate) fn micros(wait: Duration) -> i64 {

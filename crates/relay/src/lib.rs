@@ -10,6 +10,7 @@ mod call;
 mod coding;
 mod counting;
 mod directory;
+pub mod explain;
 mod flight;
 pub mod health;
 mod ingress;

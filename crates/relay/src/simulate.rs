@@ -13,6 +13,30 @@ pub use report::{KeyReport, Report};
 pub use scenario::{Behaviour, Failure, Kind, Policy, Recorded, Scenario, Traffic, UnknownName};
 pub use world::run;
 
+use domain::{
+    catalog::{Catalog, Inconsistent, Parts},
+    ids::ProviderKeyId,
+};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// The catalog to play with: provider keys are known by their names, so that a document's new ones, which get other ids
+/// each time, come to the same places in every run.
+pub fn catalog(mut parts: Parts) -> Result<Catalog, Inconsistent> {
+    let providers: HashMap<_, _> = parts.providers.iter().map(|provider| (provider.id, &provider.name)).collect();
+    let endpoints: HashMap<_, _> = parts.endpoints.iter().map(|endpoint| (endpoint.id, endpoint)).collect();
+    for key in &mut parts.provider_keys {
+        let Some(endpoint) = endpoints.get(&key.endpoint_id) else { continue };
+        let provider = providers.get(&endpoint.provider_id).map_or("", |name| name.as_str());
+        let name = format!("{provider}/{}/{}", endpoint.api_format, key.name);
+        let mut id = [0; 16];
+        id.copy_from_slice(&Sha256::digest(name)[..16]);
+        key.id = ProviderKeyId::from(Uuid::from_bytes(id));
+    }
+    Catalog::build(parts)
+}
+
 /// Chance in a fixed order (`SplitMix64`; Steele, Lea, Flood 2014).
 #[derive(Debug, Clone)]
 struct Chance(u64);

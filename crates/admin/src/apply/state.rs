@@ -149,7 +149,12 @@ impl State {
 
     /// The catalog that this state makes; prices have their versions, and rows their times, only after the write.
     pub(crate) fn catalog(&self) -> Result<Catalog, ApplyError> {
-        let parts = Parts {
+        Ok(Catalog::build(self.parts())?)
+    }
+
+    /// The rows of that catalog.
+    pub(super) fn parts(&self) -> Parts {
+        Parts {
             revision: 0,
             shipped: Mark::default(),
             settings: self.settings.clone(),
@@ -160,8 +165,7 @@ impl State {
             provider_keys: self.provider_keys.rows().map(ProviderKeyRow::provider_key).collect(),
             global_models: self.global_models.rows().cloned().map(|row| row.global_model(None, 0)).collect(),
             models: self.models.rows().cloned().map(|row| row.model(None)).collect(),
-        };
-        Ok(Catalog::build(parts)?)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The order among those who could serve.
 
 use super::{
-    Candidate, Eligible, Facts, Skip, SkipCode,
+    Candidate, Eligible, Facts, Native, Skip, SkipCode,
     affinity::{Economy, Record},
 };
 use crate::{
@@ -96,8 +96,7 @@ pub fn plan<'a>(
     record: Option<&Record>,
     state: &impl StateView,
 ) -> Plan<'a> {
-    let (mode, scheduling) = (settings.provider_priority_mode, settings.scheduling_mode);
-    let record = record.filter(|_| scheduling == SchedulingMode::CacheAffinity);
+    let record = record.filter(|_| settings.scheduling_mode == SchedulingMode::CacheAffinity);
     let mut skipped = eligible.skipped;
     let mut ranked: Vec<Ranked<'a>> = Vec::with_capacity(eligible.candidates.len());
     let mut warm_out: Option<(&Route, Out)> = None;
@@ -108,7 +107,8 @@ pub fn plan<'a>(
         let warm = record.is_some_and(|record| record.target == route.key.id);
         let look = state.look(route, facts.model.id, warm);
         let Some(out) = look.out else {
-            ranked.push(Ranked::new(mode, scheduling, candidate, facts, warm, &look));
+            let order = Order::of(settings, candidate, facts, &look);
+            ranked.push(Ranked::new(&order, candidate, warm, &look));
             continue;
         };
         skipped.push(Skip { key_id: route.key.id, code: out.code, number: out.until_us / 1_000 });
@@ -146,10 +146,70 @@ fn to_the_front(ranked: &mut [Ranked<'_>], record: Option<&Record>, now_us: i64)
     ranked[..=at].rotate_right(1);
 }
 
+/// What orders a candidate among those that are equally warm; the first difference decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// Lower first: the provider's with the mapping's adjustment, or the key's across providers.
+    pub priority: i32,
+    /// The user's own provider goes first.
+    pub is_default_provider: bool,
+    /// Closer to the caller's format goes first.
+    pub native: Native,
+    /// Lower first.
+    pub internal_priority: i32,
+    /// Whoever has the preferred capabilities goes first.
+    pub has_preferred: bool,
+    /// Lower first; 0 unless load decides.
+    pub load_millis: u32,
+    /// Higher first.
+    pub spread: u128,
+}
+
+impl Order {
+    /// The numbers of one candidate.
+    pub fn of(settings: &Settings, candidate: &Candidate<'_>, facts: &Facts<'_>, look: &Look) -> Self {
+        let Route { provider, key, .. } = candidate.route;
+        let mapping =
+            facts.key.mappings.iter().find(|mapping| mapping.is_enabled && mapping.provider_id == provider.id);
+        let has = |capability| key.capabilities.get(capability) == Some(&true);
+        let by_provider = settings.provider_priority_mode == PriorityMode::Provider;
+        let default_provider = facts.user.and_then(|user| user.default_provider_id);
+        Self {
+            priority: if by_provider {
+                provider.priority.saturating_add(mapping.map_or(0, |mapping| mapping.priority_adjustment))
+            } else {
+                key.global_priority.unwrap_or(i32::MAX)
+            },
+            is_default_provider: by_provider && default_provider == Some(provider.id),
+            native: candidate.native,
+            internal_priority: if by_provider { key.internal_priority } else { 0 },
+            has_preferred: facts.preferred.iter().all(has),
+            load_millis: match settings.scheduling_mode {
+                SchedulingMode::LoadBalance => look.load_millis.min(0xffff),
+                SchedulingMode::CacheAffinity | SchedulingMode::FixedOrder => 0,
+            },
+            spread: spread(facts.affinity, key.id, mapping),
+        }
+    }
+
+    /// All but the spread in one number, the first in the highest bits: smaller goes first.
+    fn rank(&self) -> u128 {
+        let fields = [
+            (32, rising(self.priority)),
+            (8, u32::from(!self.is_default_provider)),
+            (8, self.native as u32),
+            (32, rising(self.internal_priority)),
+            (8, u32::from(!self.has_preferred)),
+            (LOAD_BITS, self.load_millis),
+        ];
+        fields.into_iter().fold(0, |rank, (bits, field)| rank << bits | u128::from(field))
+    }
+}
+
 /// A candidate with what orders it.
 #[derive(Debug, Clone, Copy)]
 struct Ranked<'a> {
-    /// The fields of the order but the spread, the first in the highest bits: smaller goes first.
+    /// [`Order::rank`].
     rank: u128,
     /// Unique per key, so the order is total: larger goes first.
     spread: (u128, ProviderKeyId),
@@ -161,42 +221,11 @@ struct Ranked<'a> {
 const LOAD_BITS: u32 = 16;
 
 impl<'a> Ranked<'a> {
-    fn new(
-        mode: PriorityMode,
-        scheduling: SchedulingMode,
-        candidate: &Candidate<'a>,
-        facts: &Facts<'_>,
-        warm: bool,
-        look: &Look,
-    ) -> Self {
-        let Route { provider, key, .. } = candidate.route;
-        let mapping =
-            facts.key.mappings.iter().find(|mapping| mapping.is_enabled && mapping.provider_id == provider.id);
-        let has = |capability| key.capabilities.get(capability) == Some(&true);
-        let by_provider = mode == PriorityMode::Provider;
-        let priority = if by_provider {
-            provider.priority.saturating_add(mapping.map_or(0, |mapping| mapping.priority_adjustment))
-        } else {
-            key.global_priority.unwrap_or(i32::MAX)
-        };
-        let default_provider = facts.user.and_then(|user| user.default_provider_id);
-        let not_default_provider = by_provider && default_provider != Some(provider.id);
-        let internal_priority = if by_provider { key.internal_priority } else { 0 };
-        let without_preferred = !facts.preferred.is_empty() && !facts.preferred.iter().all(has);
-        let load = if scheduling == SchedulingMode::LoadBalance { look.load_millis.min(0xffff) } else { 0 };
-        let fields = [
-            (32, rising(priority)),
-            (8, u32::from(not_default_provider)),
-            (8, candidate.native as u32),
-            (32, rising(internal_priority)),
-            (8, u32::from(without_preferred)),
-            (LOAD_BITS, load),
-        ];
-        let rank = fields.into_iter().fold(0, |rank, (bits, field)| rank << bits | u128::from(field));
+    fn new(order: &Order, candidate: &Candidate<'a>, warm: bool, look: &Look) -> Self {
         let probe = if look.probe { Probe::Due } else { Probe::No };
         Self {
-            rank,
-            spread: (spread(facts.affinity, key.id, mapping), key.id),
+            rank: order.rank(),
+            spread: (order.spread, candidate.route.key.id),
             usable_since_us: look.usable_since_us,
             planned: Planned { route: candidate.route, warm, probe },
         }

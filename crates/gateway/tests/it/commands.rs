@@ -29,14 +29,14 @@ fn tollgate(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Exit code, standard output, standard error.
-async fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = tollgate(folder, arguments).output().await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 /// A folder with a document in it.
-fn folder_with(base_url: &str) -> Home {
+pub(crate) fn folder_with(base_url: &str) -> Home {
     let home = Home::embedded().unwrap();
     write_documents(&home, base_url);
     home

@@ -8,5 +8,6 @@ mod hostile;
 mod live;
 mod money;
 mod operators;
+mod simulate;
 mod support;
 mod wires;

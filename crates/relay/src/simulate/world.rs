@@ -7,14 +7,14 @@ use super::{
     upstream::{Account, Ask, Outcome},
 };
 use crate::{
-    health::{Health, Held, Line, Place, Probe, micros},
+    health::{Fixed, Health, Held, Line, Place, Probe, micros, shown},
     limiter::Local,
 };
 use domain::{
     catalog::{Catalog, ClientKey, GlobalModel, Route, Settings},
     format::{ApiFormat, Family, RequestType, SchedulingMode},
     ids::ProviderKeyId,
-    ports::{Busy, Clock, Directory},
+    ports::{Busy, Clock},
     price::{EffectivePrice, TokenCounts, list_cost},
     schedule::{
         self, Facts, Planned, Skip, SkipCode,
@@ -48,14 +48,6 @@ impl Clock for Virtual {
 
     fn monotonic_us(&self) -> u64 {
         (self.unix_us() - START_US).unsigned_abs()
-    }
-}
-
-struct Fixed(Arc<Catalog>);
-
-impl Directory for Fixed {
-    fn catalog(&self) -> Arc<Catalog> {
-        self.0.clone()
     }
 }
 
@@ -220,7 +212,7 @@ impl<'c> World<'c> {
         self.accounts.insert(route.key.id, Account::new(behaviour));
         let report = KeyReport {
             id: route.key.id,
-            name: format!("{}/{}/{}", route.provider.name, route.endpoint.api_format, route.key.name),
+            name: shown(route),
             attempts: Vec::new(),
             limited: 0,
             peak: 0,
