@@ -4,7 +4,7 @@ use crate::{
     catalog,
     config::Config,
     front::{Front, cors::Cors},
-    jobs::Jobs,
+    jobs::{Jobs, live},
     listen::{self, Phase, Traffic},
     status::Process,
     telemetry,
@@ -106,11 +106,12 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
     let traffic = Arc::new(Traffic::default());
     let (requests, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let mut registry = Registry::default();
+    let limiter = Arc::new(Local::new(clock.clone(), published.clone()));
     let ports = Ports {
         directory: published.clone(),
         keyring: store.vault().clone(),
         recorder: journal.clone(),
-        limiter: Arc::new(Local::new(clock.clone(), published.clone())),
+        limiter: limiter.clone(),
         ledger: published.ledger().clone(),
         clock: clock.clone(),
     };
@@ -118,7 +119,9 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
     let relay = Relay::new(ports, config.bounds.clone(), client, &mut registry, requests.clone(), shutdown.clone());
     telemetry::register(&mut registry, journal.clone(), published.clone(), traffic.clone());
 
-    let jobs = Jobs::start(&store, &journal, &published, lease.clone(), shipper);
+    let kept = live::restore(store.db(), relay.health(), &limiter, clock.unix_us()).await?;
+    let live = (relay.clone(), limiter, kept);
+    let jobs = Jobs::start(&store, &journal, &published, lease.clone(), shipper, live);
     let status = Arc::new(Process {
         listen: [Some(address), admin_address].into_iter().flatten().collect(),
         clock,

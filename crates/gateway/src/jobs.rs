@@ -3,6 +3,9 @@
 //!
 //! Each ends when it is told to, and the process waits for it.
 
+pub(crate) mod live;
+
+use relay::{Relay, limiter::Local};
 use std::{
     sync::{
         Arc,
@@ -61,6 +64,7 @@ impl Jobs {
         published: &Arc<Published>,
         lease: Lease,
         shipper: Shipper,
+        (relay, limiter, kept): (Relay, Arc<Local>, live::Kept),
     ) -> Self {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let health = Arc::new(Health::default());
@@ -69,6 +73,7 @@ impl Jobs {
         tasks.spawn(shipper.run(cancel.clone()));
         tasks.spawn(lease.run(cancel.clone()));
         tasks.spawn(upkeep::run(store.clone(), cancel.clone()));
+        tasks.spawn(kept.run(store.db().clone(), relay, limiter, cancel.clone()));
         tasks.spawn(months::run(store.db().clone(), cancel.clone()));
         tasks.spawn(watch(store.db().clone(), journal.clone(), health.clone(), cancel.clone()));
         Self { tasks, cancel, shipping, health }

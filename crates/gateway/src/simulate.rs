@@ -1,6 +1,6 @@
 //! `tollgate simulate` and `tollgate explain`: what the scheduler does, without a request being sent.
 
-use crate::{catalog, config::Config, out};
+use crate::{catalog, config::Config, jobs::live, out};
 use admin::document::Document;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -11,6 +11,7 @@ use domain::{
 };
 use relay::{
     explain::{Question, explain},
+    health::Health,
     simulate::{self, Policy, Recorded, Report, Scenario},
 };
 use std::{
@@ -128,11 +129,16 @@ fn read(path: &Path) -> Result<Scenario> {
 /// Says who would serve.
 pub(crate) async fn answer(asked: &Explain, config: &Config) -> Result<()> {
     let store = Store::open(config.store()).await?;
-    let parts = catalog::preview(&store, None, config).await;
-    store.db().close().await;
-    let catalog = Arc::new(Catalog::build(parts?)?);
     let clock = Arc::new(SystemClock::new());
-    let health = relay::health::Health::alone(clock.clone(), catalog.clone());
+    let known = async {
+        let catalog = Arc::new(Catalog::build(catalog::preview(&store, None, config).await?)?);
+        let (health, limiter) = Health::alone(clock.clone(), catalog.clone());
+        live::restore(store.db(), &health, &limiter, clock.unix_us()).await?;
+        anyhow::Ok((catalog, health))
+    };
+    let known = known.await;
+    store.db().close().await;
+    let (catalog, health) = known?;
     let question = Question {
         client: asked.client.clone(),
         model: asked.model.clone(),

@@ -85,7 +85,7 @@ pub struct Health {
 }
 
 /// A catalog that stays as it is.
-pub(crate) struct Fixed(pub(crate) Arc<Catalog>);
+struct Fixed(Arc<Catalog>);
 
 impl Directory for Fixed {
     fn catalog(&self) -> Arc<Catalog> {
@@ -125,9 +125,10 @@ impl Health {
         }
     }
 
-    /// The state of a process that serves nobody, before this catalog.
-    pub fn alone(clock: Arc<dyn Clock>, catalog: Arc<Catalog>) -> Self {
-        Self::new(Arc::new(Local::new(clock, Arc::new(Fixed(catalog)))))
+    /// The state of a process that serves nobody, before this catalog, and its limiter.
+    pub fn alone(clock: Arc<dyn Clock>, catalog: Arc<Catalog>) -> (Self, Arc<Local>) {
+        let limiter = Arc::new(Local::new(clock, Arc::new(Fixed(catalog))));
+        (Self::new(limiter.clone()), limiter)
     }
 
     /// The state of a key; it begins when the key is first seen.
@@ -223,6 +224,34 @@ impl Health {
     /// Remembers where a conversation's cache is.
     pub(crate) fn served(&self, conversation: Conversation, served: &Served, now_us: i64) {
         self.table().served(conversation, served, now_us);
+    }
+
+    /// The state of every key that was seen.
+    pub fn states(&self) -> Vec<(ProviderKeyId, KeyState)> {
+        self.keys.pin().iter().map(|(id, key)| (*id, key.state().clone())).collect()
+    }
+
+    /// Takes over what an earlier process knew of a key, before requests come.
+    pub fn restore(&self, id: ProviderKeyId, mut state: KeyState, now_us: i64) {
+        state.paused(now_us);
+        *self.key(id, now_us).state() = state;
+    }
+
+    /// Clears a key's breaker and its rests by hand; what an admin switched off stays off.
+    pub fn reset(&self, id: ProviderKeyId, now_us: i64) {
+        self.key(id, now_us).state().reset(now_us);
+    }
+
+    /// Models that are skipped because their upstreams do not know them.
+    pub fn unknown_models(&self) -> Vec<ModelId> {
+        let unknown = self.unknown.pin();
+        let models = unknown.iter().filter(|(_, times)| times.load(Ordering::Relaxed) >= UNKNOWN_MAX);
+        models.map(|(id, _)| *id).collect()
+    }
+
+    /// The catalog knows of it: should somebody set the model right there, it is tried again.
+    pub fn forget_unknown(&self, model: ModelId) {
+        self.unknown.pin().remove(&model);
     }
 
     fn is_unknown(&self, model: ModelId) -> bool {

@@ -120,6 +120,11 @@ impl Relay {
         }))
     }
 
+    /// What is known of provider keys.
+    pub fn health(&self) -> &health::Health {
+        &self.0.health
+    }
+
     /// Whether a path belongs to the data plane.
     pub fn owns(&self, path: &str) -> bool {
         ingress::route::is_ours(path)

@@ -71,6 +71,26 @@ impl Local {
         }
     }
 
+    /// The days and months of all keys.
+    pub fn periods_of_all(&self) -> Vec<(ProviderKeyId, Periods)> {
+        self.key_periods.0.pin().iter().map(|(id, periods)| (*id, *lock(periods))).collect()
+    }
+
+    /// The fixed minutes of all providers that have one.
+    pub fn minutes_of_all(&self) -> Vec<(ProviderId, FixedMinute)> {
+        self.provider_minutes.0.pin().iter().map(|(id, minute)| (*id, *lock(minute))).collect()
+    }
+
+    /// Takes over a day and a month from an earlier process; they roll on when they are over.
+    pub fn restore_periods(&self, key: ProviderKeyId, periods: Periods) {
+        *lock(&self.key_periods.of(key)) = periods;
+    }
+
+    /// Takes over a fixed minute.
+    pub fn restore_minute(&self, provider: ProviderId, minute: FixedMinute) {
+        *lock(&self.provider_minutes.of(provider)) = minute;
+    }
+
     /// Takes slots from the outside in, then tokens; what was taken goes back by itself when a later step is full.
     ///
     /// Tokens come last because they cannot be given back.

@@ -9,6 +9,7 @@ mod balances;
 pub mod candidates;
 pub mod endpoints;
 pub mod global_models;
+pub mod live;
 pub mod mappings;
 pub mod models;
 pub mod prices;

@@ -52,7 +52,7 @@ pub struct Failed {
 }
 
 /// One provider key, as far as its upstream has taught.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyState {
     /// The breaker.
     pub breaker: Breaker,

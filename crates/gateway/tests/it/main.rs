@@ -8,6 +8,7 @@ mod hostile;
 mod live;
 mod money;
 mod operators;
+mod schedule;
 mod simulate;
 mod support;
 mod wires;

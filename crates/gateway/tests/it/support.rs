@@ -85,6 +85,13 @@ impl Builder {
         self
     }
 
+    /// Changes the catalog so far.
+    pub(crate) fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.catalog.contains(from), "{from}");
+        self.catalog = self.catalog.replace(from, to);
+        self
+    }
+
     /// Changes a setting.
     pub(crate) fn set(mut self, setting: &'static str, text: &str) -> Self {
         self.settings.push((setting, text.to_owned()));

@@ -7,7 +7,7 @@ use super::{
     upstream::{Account, Ask, Outcome},
 };
 use crate::{
-    health::{Fixed, Health, Held, Line, Place, Probe, micros, shown},
+    health::{Health, Held, Line, Place, Probe, micros, shown},
     limiter::Local,
 };
 use domain::{
@@ -126,7 +126,7 @@ struct World<'c> {
 /// Plays `scenario` against `catalog`.
 pub fn run(catalog: &Arc<Catalog>, scenario: &Scenario, seed: u64) -> Result<Report, UnknownName> {
     let clock = Arc::new(Virtual(AtomicI64::new(START_US)));
-    let limiter = Arc::new(Local::new(clock.clone(), Arc::new(Fixed(catalog.clone()))));
+    let (health, limiter) = Health::alone(clock.clone(), catalog.clone());
     let mut settings = catalog.settings.clone();
     if scenario.policy != Policy::Configured {
         settings.scheduling_mode = SchedulingMode::FixedOrder;
@@ -136,7 +136,7 @@ pub fn run(catalog: &Arc<Catalog>, scenario: &Scenario, seed: u64) -> Result<Rep
         settings,
         scenario,
         chance: Chance(seed),
-        health: Health::new(limiter.clone()),
+        health,
         clock,
         limiter,
         events: BTreeMap::new(),

@@ -7,6 +7,7 @@ mod follow;
 mod journal;
 mod kill;
 mod lease;
+mod live;
 #[path = "../../src/sample.rs"]
 mod sample;
 mod schema;
