@@ -8,6 +8,7 @@ mod figures;
 mod floor;
 mod load;
 mod machine;
+mod plan;
 mod process;
 mod report;
 mod stack;
@@ -47,6 +48,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Role {
+    /// Measures what planning costs, and prints it.
+    Plan,
     /// The bare reverse proxy, in a process of its own so that its CPU time is its own.
     #[command(hide = true)]
     Floor {
@@ -59,8 +62,15 @@ enum Role {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Role::Floor { listen, upstream }) = arguments.role {
-        return runtime::Builder::new_multi_thread().enable_all().build()?.block_on(floor::serve(listen, upstream));
+    match arguments.role {
+        Some(Role::Floor { listen, upstream }) => {
+            return runtime::Builder::new_multi_thread().enable_all().build()?.block_on(floor::serve(listen, upstream));
+        }
+        Some(Role::Plan) => {
+            write!(io::stdout(), "{}", plan::table()?)?;
+            return Ok(());
+        }
+        None => {}
     }
     // One thread: the load must leave the cores to what is measured.
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(arguments))

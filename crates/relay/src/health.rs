@@ -142,7 +142,7 @@ impl Health {
     }
 
     /// The caller's affinity record, if its target has not failed since.
-    pub(crate) fn warm(&self, conversation: Conversation, now_us: i64) -> Option<Record> {
+    pub fn warm(&self, conversation: Conversation, now_us: i64) -> Option<Record> {
         let record = self.table().get(conversation, now_us)?;
         let holds = self.key(record.target, now_us).state().is_warm_since(record.written_us);
         holds.then_some(record)
@@ -150,7 +150,7 @@ impl Health {
 
     /// What the planner sees for this caller; with `reserves`, callers whose cache is elsewhere leave slots to those whose
     /// is here.
-    pub(crate) fn view(&self, by: Caller, reserves: bool, now_us: i64) -> View<'_> {
+    pub fn view(&self, by: Caller, reserves: bool, now_us: i64) -> View<'_> {
         View { health: self, may_probe: !self.blame().is_suspect(by, now_us), reserves, now_us }
     }
 
@@ -222,7 +222,7 @@ impl Health {
     }
 
     /// Remembers where a conversation's cache is.
-    pub(crate) fn served(&self, conversation: Conversation, served: &Served, now_us: i64) {
+    pub fn served(&self, conversation: Conversation, served: &Served, now_us: i64) {
         self.table().served(conversation, served, now_us);
     }
 
@@ -283,7 +283,7 @@ fn room(state: &KeyState, key: &ProviderKey, in_flight: u32, cold: bool, now_us:
 }
 
 /// Live state at one instant, read candidate by candidate.
-pub(crate) struct View<'a> {
+pub struct View<'a> {
     health: &'a Health,
     /// A suspect proves nothing by a probe.
     may_probe: bool,

@@ -62,9 +62,10 @@ pub struct Eligible<'a> {
 
 /// Applies every static rule to every route of the model, in one pass.
 pub fn eligible<'a>(catalog: &'a Catalog, facts: &Facts<'_>) -> Eligible<'a> {
-    let mut result = Eligible::default();
     let mapped = facts.key.mappings.iter().any(|mapping| mapping.is_enabled);
-    for route in catalog.routes(facts.model.id) {
+    let routes = catalog.routes(facts.model.id);
+    let mut result = Eligible { candidates: Vec::with_capacity(routes.len()), skipped: Vec::new() };
+    for route in routes {
         match judge(route, facts, mapped) {
             Ok(native) => result.candidates.push(Candidate { route, native }),
             Err(code) => result.skipped.push(Skip { key_id: route.key.id, code, number: 0 }),
