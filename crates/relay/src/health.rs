@@ -11,12 +11,12 @@ pub(crate) use queue::{Held, Line, Place, Queue};
 use crate::limiter::Local;
 use domain::{
     catalog::{Catalog, ProviderKey, Route},
-    ids::{GlobalModelId, ModelId, ProviderKeyId},
+    ids::{EndpointId, GlobalModelId, ModelId, ProviderKeyId},
     limit::concurrency::Slots,
-    ports::{Busy, Clock, Directory, Limiter, Room},
+    ports::{Busy, Clock, Directory, Instants, Limiter, Room},
     schedule::{
         Look, Out, SkipCode, StateView,
-        adaptive::GROWTH_MAX,
+        adaptive::{GROWTH_MAX, surely_free},
         affinity::{Conversation, Record, Served, Table},
         attempt::{Effect, Verdict},
         blame::Blame,
@@ -25,10 +25,12 @@ use domain::{
     },
 };
 use std::{
+    cell::Cell,
     hash::{BuildHasherDefault, Hasher},
+    ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -44,11 +46,46 @@ const SUSPECT_RETRY_US: i64 = 1_000_000;
 pub(crate) struct Key {
     state: Mutex<KeyState>,
     slots: Arc<Slots>,
+    /// Nothing keeps it back: [`KeyState::is_calm`]. Most keys are, and the planner need not open them.
+    calm: AtomicBool,
+    usable_since_us: AtomicI64,
 }
 
 impl Key {
-    pub(crate) fn state(&self) -> MutexGuard<'_, KeyState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(state: KeyState, slots: Arc<Slots>) -> Self {
+        let calm = AtomicBool::new(state.is_calm());
+        let usable_since_us = AtomicI64::new(state.usable_since_us);
+        Self { state: Mutex::new(state), slots, calm, usable_since_us }
+    }
+
+    pub(crate) fn state(&self) -> Stated<'_> {
+        Stated { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), key: self }
+    }
+}
+
+/// A key's state while it is read or changed; what the planner reads without it follows at the end.
+pub(crate) struct Stated<'a> {
+    state: MutexGuard<'a, KeyState>,
+    key: &'a Key,
+}
+
+impl Deref for Stated<'_> {
+    type Target = KeyState;
+    fn deref(&self) -> &KeyState {
+        &self.state
+    }
+}
+
+impl DerefMut for Stated<'_> {
+    fn deref_mut(&mut self) -> &mut KeyState {
+        &mut self.state
+    }
+}
+
+impl Drop for Stated<'_> {
+    fn drop(&mut self) {
+        self.key.calm.store(self.state.is_calm(), Ordering::Release);
+        self.key.usable_since_us.store(self.state.usable_since_us, Ordering::Release);
     }
 }
 
@@ -136,8 +173,7 @@ impl Health {
         if let Some(key) = self.keys.pin().get(&id) {
             return key.clone();
         }
-        let state = Mutex::new(KeyState::new(now_us));
-        let key = Arc::new(Key { state, slots: self.limiter.key_slots(id) });
+        let key = Arc::new(Key::new(KeyState::new(now_us), self.limiter.key_slots(id)));
         self.keys.pin().get_or_insert(id, key).clone()
     }
 
@@ -151,7 +187,9 @@ impl Health {
     /// What the planner sees for this caller; with `reserves`, callers whose cache is elsewhere leave slots to those whose
     /// is here.
     pub fn view(&self, by: Caller, reserves: bool, now_us: i64) -> View<'_> {
-        View { health: self, may_probe: !self.blame().is_suspect(by, now_us), reserves, now_us }
+        let may_probe = !self.blame().is_suspect(by, now_us);
+        let (keys, at) = (self.keys.pin(), self.limiter.at());
+        View { health: self, keys, may_probe, reserves, now_us, at, above: Cell::new(None) }
     }
 
     /// The slots of a key that this caller may use.
@@ -285,54 +323,88 @@ fn room(state: &KeyState, key: &ProviderKey, in_flight: u32, cold: bool, now_us:
 /// Live state at one instant, read candidate by candidate.
 pub struct View<'a> {
     health: &'a Health,
+    keys: papaya::HashMapRef<'a, ProviderKeyId, Arc<Key>, BuildHasherDefault<IdHasher>, papaya::LocalGuard<'a>>,
     /// A suspect proves nothing by a probe.
     may_probe: bool,
     reserves: bool,
     now_us: i64,
+    at: Instants,
+    /// What was found of the last endpoint and its provider: keys of one follow each other.
+    above: Cell<Option<(EndpointId, Option<Busy>)>>,
+}
+
+impl View<'_> {
+    /// What the limits of provider, endpoint and key say.
+    fn limits(&self, route: &Route) -> Option<Busy> {
+        let above = match self.above.get() {
+            Some((endpoint, found)) if endpoint == route.endpoint.id => found,
+            _ => {
+                let found = self.health.limiter.look_above(route, self.at).err();
+                self.above.set(Some((route.endpoint.id, found)));
+                found
+            }
+        };
+        above.or_else(|| self.health.limiter.look_key(route, self.at).err())
+    }
 }
 
 impl StateView for View<'_> {
     fn look(&self, route: &Route, model: GlobalModelId, warm: bool) -> Look {
-        let Route { provider, endpoint, key, .. } = route;
-        let now_us = self.now_us;
-        let keys = self.health.keys.pin();
-        let Some(live) = keys.get(&key.id) else {
-            drop(keys);
-            self.health.key(key.id, now_us);
-            return self.look(route, model, warm);
+        let (key, now_us) = (&route.key, self.now_us);
+        let Some(live) = self.keys.get(&key.id) else {
+            // Seen for the first time: nothing is known of it but its limits.
+            let live = self.health.key(key.id, now_us);
+            return self.look_at(&live, route, model, warm);
         };
-        let in_flight = live.slots.taken();
-        let (room, cooling, stand, usable_since_us, usual_us) = {
-            let state = live.state();
-            let room = room(&state, key, in_flight, !warm && self.reserves, now_us);
-            let cooling = state.cooling(model, now_us);
-            (room, cooling, state.stand(now_us), state.usable_since_us, state.stats.usual_us)
-        };
+        self.look_at(live, route, model, warm)
+    }
+}
+
+impl View<'_> {
+    fn look_at(&self, live: &Key, route: &Route, model: GlobalModelId, warm: bool) -> Look {
+        let (key, now_us) = (&route.key, self.now_us);
         let until = |code, until_us: i64| Out { code, until_us, likely_us: until_us - now_us };
-        let is_limited = room != Room::default()
-            || provider.rpm_limit.or(provider.rate_limit).or(provider.concurrent_limit).is_some()
-            || endpoint.rate_limit.or(endpoint.max_concurrent).is_some()
-            || key.rate_limit.or(key.daily_limit).or(key.monthly_limit).is_some();
-        let busy = || {
-            let Busy { code, wait } = self.health.limiter.look(route, room).err()?;
-            Some(match wait {
+        let in_flight = live.slots.taken();
+        let usable_since_us = live.usable_since_us.load(Ordering::Acquire);
+        let load = |limit: Option<u32>| {
+            let millis = u64::from(in_flight) * 1_000 / u64::from(limit.unwrap_or(GROWTH_MAX).max(1));
+            u32::try_from(millis).unwrap_or(u32::MAX)
+        };
+        let limits = || {
+            self.limits(route).map(|Busy { code, wait }| match wait {
                 Some(wait) => until(code, now_us.saturating_add(micros(wait))),
-                // A slot of many comes free sooner than one request takes.
-                None => Out { code, until_us: 0, likely_us: usual_us / i64::from(in_flight.max(1)) },
+                None => Out { code, until_us: 0, likely_us: 0 },
             })
         };
-        let unavailable = self.health.is_unknown(route.model.id);
-        let out = unavailable
-            .then_some(Out { code: SkipCode::ModelUnavailable, until_us: 0, likely_us: 0 })
-            .or_else(|| if is_limited { busy() } else { None })
+        let unavailable = || {
+            let is_unknown = self.health.is_unknown(route.model.id);
+            is_unknown.then_some(Out { code: SkipCode::ModelUnavailable, until_us: 0, likely_us: 0 })
+        };
+        let calm = live.calm.load(Ordering::Acquire);
+        if calm && key.max_concurrent.is_none_or(|limit| in_flight < surely_free(limit)) {
+            let out = unavailable().or_else(limits);
+            return Look { out, probe: false, load_millis: load(key.max_concurrent), usable_since_us };
+        }
+        let (room, cooling, stand, usual_us) = {
+            let state = live.state();
+            let room = room(&state, key, in_flight, !warm && self.reserves, now_us);
+            (room, state.cooling(model, now_us), state.stand(now_us), state.stats.usual_us)
+        };
+        let no_slot = || {
+            let code = room.refuses(in_flight)?;
+            // A slot of many comes free sooner than one request takes.
+            Some(Out { code, until_us: 0, likely_us: usual_us / i64::from(in_flight.max(1)) })
+        };
+        let out = unavailable()
+            .or_else(limits)
+            .or_else(no_slot)
             .or_else(|| cooling.map(|end| until(SkipCode::KeyCooling, end)))
             .or_else(|| match stand {
                 Stand::Out { until_us, .. } => Some(until(SkipCode::CircuitOpen, until_us)),
                 Stand::Due if !self.may_probe => Some(until(SkipCode::CircuitOpen, now_us + SUSPECT_RETRY_US)),
                 Stand::Closed | Stand::Due => None,
             });
-        let load = u64::from(in_flight) * 1_000 / u64::from(room.limit.unwrap_or(GROWTH_MAX).max(1));
-        Look { out, probe: stand == Stand::Due, load_millis: u32::try_from(load).unwrap_or(u32::MAX), usable_since_us }
+        Look { out, probe: stand == Stand::Due, load_millis: load(room.limit), usable_since_us }
     }
 }
 

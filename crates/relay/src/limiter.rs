@@ -1,5 +1,6 @@
 //! Rates and slots of one node, in memory.
 
+use crate::health::IdHasher;
 use domain::{
     catalog::Route,
     ids::{ClientKeyId, EndpointId, ProviderId, ProviderKeyId},
@@ -8,45 +9,70 @@ use domain::{
         rate::{Admitted, RateWindow},
         window::{FixedMinute, Periods, Span},
     },
-    ports::{Answer, Busy, Clock, Directory, Limiter, Room, UpstreamPermits},
+    ports::{Answer, Busy, Clock, Directory, Instants, Limiter, Room, UpstreamPermits},
     schedule::SkipCode,
 };
 use jiff::tz::TimeZone;
 use std::{
-    hash::Hash,
+    hash::{BuildHasherDefault, Hash},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 /// Counters of one kind of thing, made when first used.
-struct PerId<K, V>(papaya::HashMap<K, Arc<V>>);
+struct PerId<K, V>(papaya::HashMap<K, Arc<V>, BuildHasherDefault<IdHasher>>);
 
 impl<K: Hash + Eq + Copy, V: Default> PerId<K, V> {
     fn new() -> Self {
-        Self(papaya::HashMap::new())
+        Self(papaya::HashMap::default())
     }
 
     fn of(&self, id: K) -> Arc<V> {
         self.0.pin().get_or_insert_with(id, Arc::default).clone()
     }
+
+    /// Looks without taking hold of it.
+    fn with<T>(&self, id: K, look: impl FnOnce(&V) -> T) -> T {
+        look(self.0.pin().get_or_insert_with(id, Arc::default))
+    }
 }
 
 type Window = Mutex<RateWindow>;
+
+#[derive(Default)]
+struct ClientCounts {
+    slots: Arc<Slots>,
+    rate: Window,
+}
+
+#[derive(Default)]
+struct ProviderCounts {
+    slots: Arc<Slots>,
+    minute: Mutex<FixedMinute>,
+    rate: Window,
+}
+
+#[derive(Default)]
+struct EndpointCounts {
+    slots: Arc<Slots>,
+    rate: Window,
+}
+
+#[derive(Default)]
+struct KeyCounts {
+    slots: Arc<Slots>,
+    rate: Window,
+    periods: Arc<Mutex<Periods>>,
+}
 
 /// The limiter of a node that stands alone.
 pub struct Local {
     clock: Arc<dyn Clock>,
     directory: Arc<dyn Directory>,
-    client_rates: PerId<ClientKeyId, Window>,
-    client_slots: PerId<ClientKeyId, Slots>,
-    provider_minutes: PerId<ProviderId, Mutex<FixedMinute>>,
-    provider_rates: PerId<ProviderId, Window>,
-    provider_slots: PerId<ProviderId, Slots>,
-    endpoint_rates: PerId<EndpointId, Window>,
-    endpoint_slots: PerId<EndpointId, Slots>,
-    key_rates: PerId<ProviderKeyId, Window>,
-    key_slots: PerId<ProviderKeyId, Slots>,
-    key_periods: PerId<ProviderKeyId, Mutex<Periods>>,
+    clients: PerId<ClientKeyId, ClientCounts>,
+    providers: PerId<ProviderId, ProviderCounts>,
+    endpoints: PerId<EndpointId, EndpointCounts>,
+    keys: PerId<ProviderKeyId, KeyCounts>,
     /// The day and month of now; a zone that changes counts from the next day on.
     calendar: Mutex<(Span, Span)>,
 }
@@ -57,172 +83,192 @@ impl Local {
         Self {
             clock,
             directory,
-            client_rates: PerId::new(),
-            client_slots: PerId::new(),
-            provider_minutes: PerId::new(),
-            provider_rates: PerId::new(),
-            provider_slots: PerId::new(),
-            endpoint_rates: PerId::new(),
-            endpoint_slots: PerId::new(),
-            key_rates: PerId::new(),
-            key_slots: PerId::new(),
-            key_periods: PerId::new(),
+            clients: PerId::new(),
+            providers: PerId::new(),
+            endpoints: PerId::new(),
+            keys: PerId::new(),
             calendar: Mutex::default(),
         }
     }
 
-    /// The days and months of all keys.
+    /// The days and months of all keys that have had one.
     pub fn periods_of_all(&self) -> Vec<(ProviderKeyId, Periods)> {
-        self.key_periods.0.pin().iter().map(|(id, periods)| (*id, *lock(periods))).collect()
+        let all = self.keys.0.pin();
+        let periods = all.iter().map(|(id, counts)| (*id, *lock(&counts.periods)));
+        periods.filter(|(_, periods)| *periods != Periods::default()).collect()
     }
 
-    /// The fixed minutes of all providers that have one.
+    /// The fixed minutes of all providers that have had one.
     pub fn minutes_of_all(&self) -> Vec<(ProviderId, FixedMinute)> {
-        self.provider_minutes.0.pin().iter().map(|(id, minute)| (*id, *lock(minute))).collect()
+        let all = self.providers.0.pin();
+        let minutes = all.iter().map(|(id, counts)| (*id, *lock(&counts.minute)));
+        minutes.filter(|(_, minute)| *minute != FixedMinute::default()).collect()
     }
 
     /// Takes over a day and a month from an earlier process; they roll on when they are over.
     pub fn restore_periods(&self, key: ProviderKeyId, periods: Periods) {
-        *lock(&self.key_periods.of(key)) = periods;
+        self.keys.with(key, |counts| *lock(&counts.periods) = periods);
     }
 
     /// Takes over a fixed minute.
     pub fn restore_minute(&self, provider: ProviderId, minute: FixedMinute) {
-        *lock(&self.provider_minutes.of(provider)) = minute;
+        self.providers.with(provider, |counts| *lock(&counts.minute) = minute);
     }
 
     /// Takes slots from the outside in, then tokens; what was taken goes back by itself when a later step is full.
-    ///
-    /// Tokens come last because they cannot be given back.
     pub(crate) fn take(&self, route: &Route, room: Room) -> Result<UpstreamPermits, Busy> {
         let Route { provider, endpoint, key, .. } = route;
         let full = |code| move || Busy { code, wait: None };
         let mut permits = [None, None, None];
         if provider.concurrent_limit.is_some() {
-            let permit = self.provider_slots.of(provider.id).take(provider.concurrent_limit);
+            let permit = self.providers.with(provider.id, |counts| counts.slots.take(provider.concurrent_limit));
             permits[0] = Some(permit.ok_or_else(full(SkipCode::ProviderConcurrency))?);
         }
         if endpoint.max_concurrent.is_some() {
-            let permit = self.endpoint_slots.of(endpoint.id).take(endpoint.max_concurrent);
+            let permit = self.endpoints.with(endpoint.id, |counts| counts.slots.take(endpoint.max_concurrent));
             permits[1] = Some(permit.ok_or_else(full(SkipCode::EndpointConcurrency))?);
         }
-        let slots = self.key_slots.of(key.id);
+        let counts = self.keys.of(key.id);
         let least = room.limit.into_iter().chain(room.cold).min();
-        let (permit, in_flight) = slots.take_nth(least).ok_or_else(|| {
+        let (permit, in_flight) = counts.slots.take_nth(least).ok_or_else(|| {
             // Between the two looks a slot may have become free; then it was the smaller of the limits.
-            Busy { code: room.refuses(slots.taken()).unwrap_or(SkipCode::KeyReserved), wait: None }
+            Busy { code: room.refuses(counts.slots.taken()).unwrap_or(SkipCode::KeyReserved), wait: None }
         })?;
         permits[2] = Some(permit);
         self.take_tokens(route)?;
-        Ok(UpstreamPermits { permits, attempted: Some(Periods::take(&self.periods(key.id))), in_flight })
+        self.roll(&counts, self.clock.unix_us());
+        Ok(UpstreamPermits { permits, attempted: Some(Periods::take(&counts.periods)), in_flight })
     }
 
+    /// Takes a token of every rate, or of none.
     fn take_tokens(&self, route: &Route) -> Result<(), Busy> {
-        // All are looked at before one is taken: a full one must not cost the others a token.
-        self.look_at_rates(route)?;
-        let now_us = self.clock.monotonic_us();
-        if let Some(limit) = route.provider.rpm_limit {
-            let minute = self.provider_minutes.of(route.provider.id);
-            let taken = lock(&minute).admit(limit, self.clock.unix_us());
-            taken.map_err(|wait| Busy { code: SkipCode::ProviderRpm, wait: Some(wait) })?;
+        let at = self.at();
+        self.look_key_rates(route, at)?;
+        // Where a later one is full, the earlier ones go back.
+        let Route { provider, endpoint, key, .. } = route;
+        let busy = |code| move |wait| Busy { code, wait: Some(wait) };
+        let now_us = at.monotonic_us;
+        let upper = self.providers.of(provider.id);
+        if let Some(limit) = provider.rpm_limit {
+            lock(&upper.minute).admit(limit, at.unix_us).map_err(busy(SkipCode::ProviderRpm))?;
         }
-        for (code, limit) in sliding(route) {
-            let taken = lock(&self.window(route, code)).admit(limit, now_us);
-            taken.map_err(|wait| Busy { code, wait: Some(wait) })?;
-        }
-        Ok(())
+        let minute_back = |why| {
+            provider.rpm_limit.is_some().then(|| lock(&upper.minute).give_back());
+            why
+        };
+        take(&upper.rate, provider.rate_limit, now_us).map_err(busy(SkipCode::ProviderRate)).map_err(minute_back)?;
+        let provider_back = |why| {
+            give_back(&upper.rate, provider.rate_limit, now_us);
+            minute_back(why)
+        };
+        let middle = self.endpoints.of(endpoint.id);
+        let taken = take(&middle.rate, endpoint.rate_limit, now_us);
+        taken.map_err(busy(SkipCode::EndpointRate)).map_err(provider_back)?;
+        let taken = self.keys.with(key.id, |counts| take(&counts.rate, key.rate_limit, now_us));
+        taken.map_err(busy(SkipCode::KeyRate)).map_err(|why| {
+            give_back(&middle.rate, endpoint.rate_limit, now_us);
+            provider_back(why)
+        })
     }
 
-    fn look_at_rates(&self, route: &Route) -> Result<(), Busy> {
-        if let Some(limit) = route.provider.rpm_limit {
-            let minute = self.provider_minutes.of(route.provider.id);
-            let room = lock(&minute).look(limit, self.clock.unix_us());
-            room.map_err(|wait| Busy { code: SkipCode::ProviderRpm, wait: Some(wait) })?;
-        }
-        let now_us = self.clock.monotonic_us();
-        for (code, limit) in sliding(route) {
-            let room = lock(&self.window(route, code)).look(limit, now_us);
-            room.map_err(|wait| Busy { code, wait: Some(wait) })?;
-        }
-        let (daily, monthly) = (route.key.daily_limit, route.key.monthly_limit);
-        if daily.is_none() && monthly.is_none() {
+    fn look_key_rates(&self, route: &Route, at: Instants) -> Result<(), Busy> {
+        let key = &route.key;
+        if key.rate_limit.or(key.daily_limit).or(key.monthly_limit).is_none() {
             return Ok(());
         }
-        let (periods, now_us) = (*lock(&self.periods(route.key.id)), self.clock.unix_us());
         let full = |code| move |wait| Busy { code, wait: Some(wait) };
-        daily.map_or(Ok(()), |limit| periods.day.look(limit, now_us)).map_err(full(SkipCode::KeyDaily))?;
-        monthly.map_or(Ok(()), |limit| periods.month.look(limit, now_us)).map_err(full(SkipCode::KeyMonthly))
-    }
-
-    fn window(&self, route: &Route, code: SkipCode) -> Arc<Window> {
-        match code {
-            SkipCode::EndpointRate => self.endpoint_rates.of(route.endpoint.id),
-            SkipCode::KeyRate => self.key_rates.of(route.key.id),
-            _ => self.provider_rates.of(route.provider.id),
-        }
+        self.keys.with(key.id, |counts| {
+            look(&counts.rate, key.rate_limit, at.monotonic_us).map_err(full(SkipCode::KeyRate))?;
+            if key.daily_limit.or(key.monthly_limit).is_none() {
+                return Ok(());
+            }
+            let Periods { day, month } = self.roll(counts, at.unix_us);
+            let daily = key.daily_limit.map_or(Ok(()), |limit| day.look(limit, at.unix_us));
+            daily.map_err(full(SkipCode::KeyDaily))?;
+            let monthly = key.monthly_limit.map_or(Ok(()), |limit| month.look(limit, at.unix_us));
+            monthly.map_err(full(SkipCode::KeyMonthly))
+        })
     }
 
     /// A key's day and month, moved on to now.
-    fn periods(&self, key: ProviderKeyId) -> Arc<Mutex<Periods>> {
-        let now_us = self.clock.unix_us();
-        let (day, month) = {
+    fn roll(&self, counts: &KeyCounts, now_us: i64) -> Periods {
+        let is_now = |span: &Span| (span.start_us..span.end_us).contains(&now_us);
+        let mut periods = lock(&counts.periods);
+        if !is_now(&periods.day.span) {
             let mut calendar = lock(&self.calendar);
-            if !(calendar.0.start_us..calendar.0.end_us).contains(&now_us) {
+            if !is_now(&calendar.0) {
                 let zone = TimeZone::get(&self.directory.catalog().settings.timezone).unwrap_or(TimeZone::UTC);
                 *calendar = Span::day_and_month(&zone, now_us);
             }
-            *calendar
-        };
-        let periods = self.key_periods.of(key);
-        lock(&periods).roll(day, month);
-        periods
+            periods.roll(calendar.0, calendar.1);
+        }
+        *periods
     }
-}
-
-/// The sliding minutes that a candidate's attempts count in.
-fn sliding(route: &Route) -> impl Iterator<Item = (SkipCode, u32)> {
-    [
-        (SkipCode::ProviderRate, route.provider.rate_limit),
-        (SkipCode::EndpointRate, route.endpoint.rate_limit),
-        (SkipCode::KeyRate, route.key.rate_limit),
-    ]
-    .into_iter()
-    .filter_map(|(code, limit)| Some((code, limit?)))
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn look(window: &Window, limit: Option<u32>, now_us: u64) -> Result<(), Duration> {
+    limit.map_or(Ok(()), |limit| lock(window).look(limit, now_us))
+}
+
+fn take(window: &Window, limit: Option<u32>, now_us: u64) -> Result<(), Duration> {
+    limit.map_or(Ok(()), |limit| lock(window).admit(limit, now_us).map(drop))
+}
+
+fn give_back(window: &Window, limit: Option<u32>, now_us: u64) {
+    limit.is_some().then(|| lock(window).give_back(now_us));
+}
+
 impl Limiter for Local {
     fn client_rate(&self, key: ClientKeyId, limit: u32) -> Answer<Result<Admitted, Duration>> {
-        Answer::now(lock(&self.client_rates.of(key)).admit(limit, self.clock.monotonic_us()))
+        let now_us = self.clock.monotonic_us();
+        Answer::now(self.clients.with(key, |counts| lock(&counts.rate).admit(limit, now_us)))
     }
 
     fn client_slot(&self, key: ClientKeyId, limit: Option<u32>) -> Answer<Option<Permit>> {
-        Answer::now(self.client_slots.of(key).take(limit))
+        Answer::now(self.clients.with(key, |counts| counts.slots.take(limit)))
     }
 
     fn key_slots(&self, key: ProviderKeyId) -> Arc<Slots> {
-        self.key_slots.of(key)
+        self.keys.with(key, |counts| counts.slots.clone())
     }
 
-    fn look(&self, route: &Route, room: Room) -> Result<(), Busy> {
-        let Route { provider, endpoint, key, .. } = route;
-        let full = |limit: Option<u32>, taken: &dyn Fn() -> u32| limit.is_some_and(|limit| taken() >= limit);
-        let busy = |code| Err(Busy { code, wait: None });
-        if full(provider.concurrent_limit, &|| self.provider_slots.of(provider.id).taken()) {
-            return busy(SkipCode::ProviderConcurrency);
+    fn at(&self) -> Instants {
+        Instants { unix_us: self.clock.unix_us(), monotonic_us: self.clock.monotonic_us() }
+    }
+
+    fn look_above(&self, route: &Route, at: Instants) -> Result<(), Busy> {
+        let Route { provider, endpoint, .. } = route;
+        let full = |code| move |wait| Busy { code, wait: Some(wait) };
+        let no_slot = |code| Err(Busy { code, wait: None });
+        if provider.rpm_limit.or(provider.rate_limit).or(provider.concurrent_limit).is_some() {
+            self.providers.with(provider.id, |counts| {
+                let minute = provider.rpm_limit.map_or(Ok(()), |limit| lock(&counts.minute).look(limit, at.unix_us));
+                minute.map_err(full(SkipCode::ProviderRpm))?;
+                look(&counts.rate, provider.rate_limit, at.monotonic_us).map_err(full(SkipCode::ProviderRate))?;
+                match provider.concurrent_limit {
+                    Some(limit) if counts.slots.taken() >= limit => no_slot(SkipCode::ProviderConcurrency),
+                    _ => Ok(()),
+                }
+            })?;
         }
-        if full(endpoint.max_concurrent, &|| self.endpoint_slots.of(endpoint.id).taken()) {
-            return busy(SkipCode::EndpointConcurrency);
+        if endpoint.rate_limit.or(endpoint.max_concurrent).is_none() {
+            return Ok(());
         }
-        if room != Room::default()
-            && let Some(code) = room.refuses(self.key_slots.of(key.id).taken())
-        {
-            return busy(code);
-        }
-        self.look_at_rates(route)
+        self.endpoints.with(endpoint.id, |counts| {
+            look(&counts.rate, endpoint.rate_limit, at.monotonic_us).map_err(full(SkipCode::EndpointRate))?;
+            match endpoint.max_concurrent {
+                Some(limit) if counts.slots.taken() >= limit => no_slot(SkipCode::EndpointConcurrency),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn look_key(&self, route: &Route, at: Instants) -> Result<(), Busy> {
+        self.look_key_rates(route, at)
     }
 
     fn upstream(&self, route: &Route, room: Room) -> Answer<Result<UpstreamPermits, Busy>> {

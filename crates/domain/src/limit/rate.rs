@@ -60,6 +60,13 @@ impl RateWindow {
         Ok(Admitted { limit, remaining: limit - used - 1, reset: self.reset(now_us) })
     }
 
+    /// Takes back a request that was admitted at this instant and not made after all.
+    pub fn give_back(&mut self, now_us: u64) {
+        if let Some(bucket) = self.buckets.iter_mut().find(|bucket| bucket.start_us == now_us - now_us % BUCKET_US) {
+            bucket.count = bucket.count.saturating_sub(1);
+        }
+    }
+
     /// Whether nothing in the window counts any more.
     pub fn is_idle(&self, now_us: u64) -> bool {
         self.buckets.back().is_none_or(|newest| newest.start_us + WINDOW_US <= now_us)

@@ -38,6 +38,11 @@ impl FixedMinute {
         self.used += 1;
         Ok(())
     }
+
+    /// Takes back an attempt that was not made after all.
+    pub fn give_back(&mut self) {
+        self.used = self.used.saturating_sub(1);
+    }
 }
 
 /// A business day or month, from its first instant to that of the next, Unix microseconds.

@@ -196,6 +196,11 @@ impl Learning {
     }
 }
 
+/// Below so many slots taken, no reservation keeps anybody out: it is 35 % at most.
+pub fn surely_free(limit: u32) -> u32 {
+    u32::try_from(u64::from(limit) * 65 / 100).unwrap_or(limit)
+}
+
 /// Slots of a key that callers without affinity leave to those whose cache is warm.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reservation {

@@ -3,7 +3,7 @@
 use super::{
     adaptive::{Hints, Learning, Reservation},
     attempt::{Effect, Verdict},
-    breaker::{Backoff, Breaker, Caller, Change, Event, Stand},
+    breaker::{Backoff, Breaker, Caller, Change, Event, Stand, State},
 };
 use crate::ids::GlobalModelId;
 use std::time::Duration;
@@ -78,6 +78,14 @@ impl KeyState {
         Self { usable_since_us: now_us, ..Self::default() }
     }
 
+    /// Whether nothing at all keeps it back: no rest, however old, no circuit that is not closed, and no learned limit.
+    pub fn is_calm(&self) -> bool {
+        self.cool_until_us == 0
+            && self.cool_models.is_empty()
+            && self.learning.limit.is_none()
+            && matches!(self.breaker.state, State::Closed { .. })
+    }
+
     /// The end of its rest, or of its rest for this model, if it rests now.
     pub fn cooling(&self, model: GlobalModelId, now_us: i64) -> Option<i64> {
         let of_model = self.cool_models.iter().find(|(id, _)| *id == model).map_or(0, |(_, end)| *end);
@@ -94,6 +102,10 @@ impl KeyState {
         backoff: Backoff,
     ) -> Option<Change> {
         self.refused = None;
+        if self.cool_until_us <= now_us {
+            self.cool_until_us = 0;
+        }
+        self.cool_models.retain(|(_, end)| *end > now_us);
         self.stats.requests += 1;
         self.stats.successes += 1;
         self.stats.consecutive_failures = 0;

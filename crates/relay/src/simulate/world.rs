@@ -295,6 +295,7 @@ impl<'c> World<'c> {
         let eligible = schedule::eligible(self.catalog, &facts);
         let view = self.health.view(caller.key.id.into(), by_affinity, now_us);
         let mut plan = schedule::plan(&self.settings, eligible, &facts, record.as_ref(), &view);
+        drop(view);
         if let Some(economy) = plan.economy
             && self.waits_for_warm(id, &economy, &plan.skipped)
         {

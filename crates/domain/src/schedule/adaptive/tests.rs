@@ -115,6 +115,7 @@ fn how_much_is_kept_for_warm_callers() {
     ] {
         assert_eq!(key.millis(in_flight, limit), millis, "{name}");
         assert_eq!(key.cold_limit(in_flight, limit), cold, "{name}");
+        assert!(surely_free(limit) <= cold, "{name}");
     }
 }
 
