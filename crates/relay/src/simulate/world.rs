@@ -1,13 +1,16 @@
 //! The run itself: events in the order of virtual time.
 
+mod traffic;
+mod waiting;
+
 use super::{
     Chance,
     report::{KeyReport, Report},
-    scenario::{Behaviour, Kind, Policy, Scenario, Traffic, UnknownName},
+    scenario::{Policy, Scenario, UnknownName},
     upstream::{Account, Ask, Outcome},
 };
 use crate::{
-    health::{Health, Held, Line, Place, Probe, micros, shown},
+    health::{Health, Held, Place, Probe, micros},
     limiter::Local,
 };
 use domain::{
@@ -18,7 +21,7 @@ use domain::{
     price::{EffectivePrice, TokenCounts, list_cost},
     schedule::{
         self, Facts, Planned, Skip, SkipCode,
-        affinity::{Conversation, Economy, Served},
+        affinity::{Conversation, Served},
         attempt::{Failed as Tried, Left, Next, Verdict, backoff_ms, next},
         health::Failed,
     },
@@ -155,74 +158,6 @@ pub fn run(catalog: &Arc<Catalog>, scenario: &Scenario, seed: u64) -> Result<Rep
 }
 
 impl<'c> World<'c> {
-    fn schedule_traffic(&mut self) -> Result<(), UnknownName> {
-        for (flow, traffic) in self.scenario.traffic.iter().enumerate() {
-            for session in 0..traffic.sessions {
-                let conversation = conversation(flow as u64 + 1, u64::from(session));
-                let caller = self.caller(&traffic.client, &traffic.model, traffic.format, conversation)?;
-                let request = Request { caller, ask: turn(traffic, 0, conversation), flow: Some(flow), turn: 0 };
-                let pause_us = i64::from(traffic.think_ms) * 1_000;
-                let stagger_us = self.chance.around(pause_us) * i64::from(session) / i64::from(traffic.sessions);
-                self.at(START_US + i64::from(traffic.start_s) * S + stagger_us, Event::Arrives(request));
-            }
-        }
-        for recorded in &self.scenario.recorded {
-            let conversation = conversation(0, recorded.session);
-            let caller = self.caller(&recorded.client, &recorded.model, recorded.format, conversation)?;
-            let ask = Ask {
-                conversation,
-                kind: Kind::Good,
-                prompt_tokens: recorded.prompt_tokens,
-                output_tokens: recorded.output_tokens,
-            };
-            let after_us = i64::try_from(recorded.at_ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
-            let request = Request { caller, ask, flow: None, turn: 0 };
-            self.at(START_US.saturating_add(after_us), Event::Arrives(request));
-        }
-        Ok(())
-    }
-
-    fn caller(
-        &mut self,
-        client: &str,
-        model: &str,
-        format: ApiFormat,
-        conversation: u64,
-    ) -> Result<Caller<'c>, UnknownName> {
-        let unknown = |what, name: &str| UnknownName { what, name: name.to_owned() };
-        let named = self.catalog.client_keys.values().filter(|key| key.name == client);
-        let key = named.min_by_key(|key| key.id).ok_or_else(|| unknown("client key", client))?;
-        let mut models = self.catalog.global_models.values().filter(|found| found.is_active);
-        let model = models.find(|found| found.name == model).ok_or_else(|| unknown("global model", model))?;
-        for route in self.catalog.routes(model.id) {
-            self.know(route);
-        }
-        Ok(Caller { key, model, format, conversation })
-    }
-
-    fn know(&mut self, route: &Route) {
-        if self.keys.contains_key(&route.key.id) {
-            return;
-        }
-        let is_for = |behaviour: &&Behaviour| {
-            behaviour.provider.as_ref().is_none_or(|name| *name == route.provider.name)
-                && behaviour.key.as_ref().is_none_or(|name| *name == route.key.name)
-        };
-        let behaviour = self.scenario.upstream.iter().rev().find(is_for).cloned().unwrap_or_default();
-        self.accounts.insert(route.key.id, Account::new(behaviour));
-        let report = KeyReport {
-            id: route.key.id,
-            name: shown(route),
-            attempts: Vec::new(),
-            limited: 0,
-            peak: 0,
-            learned: None,
-            openings: 0,
-            health_millis: 1_000,
-        };
-        self.keys.insert(route.key.id, report);
-    }
-
     fn now(&self) -> i64 {
         self.clock.unix_us()
     }
@@ -465,65 +400,6 @@ impl<'c> World<'c> {
         }
     }
 
-    fn waits_for_warm(&mut self, id: usize, economy: &Economy, skipped: &[Skip]) -> bool {
-        let now_us = self.now();
-        let longest = self.longest_wait_us();
-        let Some(flight) = &mut self.flights[id] else { return false };
-        let patience = if economy.stays() { economy.patience_us.min(longest) } else { 0 };
-        let end_us = *flight.patience_us.get_or_insert(now_us + patience);
-        let target: Vec<Skip> = skipped.iter().filter(|skip| skip.key_id == economy.key_id).copied().collect();
-        let waits = self.wait_until(id, &target, end_us);
-        if !waits && let Some(flight) = &mut self.flights[id] {
-            flight.place = None;
-        }
-        waits
-    }
-
-    fn longest_wait_us(&self) -> i64 {
-        i64::from(self.scenario.queue_wait_ms) * 1_000
-    }
-
-    fn waits(&mut self, id: usize) -> bool {
-        let longest = self.longest_wait_us();
-        let Some(flight) = &self.flights[id] else { return false };
-        if !flight.tried.is_empty() {
-            return false;
-        }
-        let end_us = flight.arrived_us + longest;
-        let busy: Vec<Skip> = flight.skipped.iter().filter(|skip| skip.code.is_busy()).copied().collect();
-        self.wait_until(id, &busy, end_us)
-    }
-
-    fn wait_until(&mut self, id: usize, busy: &[Skip], end_us: i64) -> bool {
-        let now_us = self.now();
-        let Some(flight) = &mut self.flights[id] else { return false };
-        if busy.is_empty() || now_us >= end_us {
-            return false;
-        }
-        let routes = self.catalog.routes(flight.request.caller.model.id);
-        let of = |key| routes.iter().find(|route| route.key.id == key);
-        let lines: Vec<Line> = busy.iter().filter_map(|skip| Line::of(of(skip.key_id)?, skip.code)).collect();
-        let known = busy.iter().filter(|skip| skip.number > 0).map(|skip| (skip.number + 1) * 1_000).min();
-        let known = known.filter(|at_us| *at_us <= end_us);
-        if lines.is_empty() && known.is_none() {
-            return false;
-        }
-        if !flight.place.as_ref().is_some_and(|place| place.is_in(&lines)) && !lines.is_empty() {
-            flight.place = self.health.queue.join(lines);
-        }
-        self.waiting.insert((flight.arrived_us, id));
-        self.at(known.unwrap_or(end_us), Event::Wakes(id));
-        true
-    }
-
-    /// A slot may be free: those who wait look again, in the order of arrival.
-    fn call_waiting(&mut self) {
-        for (arrived_us, id) in std::mem::take(&mut self.waiting) {
-            self.waiting.remove(&(arrived_us, id));
-            self.go(id);
-        }
-    }
-
     /// A request is over; its conversation goes on.
     fn finish(&mut self, id: usize, served: Option<(&Route, TokenCounts)>) {
         let now_us = self.now();
@@ -555,7 +431,7 @@ impl<'c> World<'c> {
         let begins_us = now_us + pause_us;
         let is_over = traffic.end_s > 0 && begins_us >= START_US + i64::from(traffic.end_s) * S;
         if !is_over && (traffic.turns == 0 || number + 1 < traffic.turns) {
-            let ask = turn(traffic, number + 1, caller.conversation);
+            let ask = traffic::turn(traffic, number + 1, caller.conversation);
             self.at(begins_us, Event::Arrives(Request { caller, ask, flow, turn: number + 1 }));
         }
     }
@@ -572,20 +448,5 @@ impl<'c> World<'c> {
         }
         keys.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Report { keys, ..self.report }
-    }
-}
-
-/// A conversation's number, spread over all of `u64`.
-fn conversation(flow: u64, session: u64) -> u64 {
-    Chance(flow << 40 ^ session).next()
-}
-
-fn turn(traffic: &Traffic, number: u32, conversation: u64) -> Ask {
-    let grown = u64::from(number) * (traffic.grows_by + traffic.output_tokens);
-    Ask {
-        conversation,
-        kind: traffic.kind,
-        prompt_tokens: traffic.prompt_tokens + grown,
-        output_tokens: traffic.output_tokens,
     }
 }
