@@ -221,8 +221,9 @@ impl Health {
         let key = &route.key;
         let mut failed = *failed;
         if failed.verdict.effect() == Effect::Counts {
+            let another = self.key(key.id, now_us).state().breaker.window.another(failed.by, now_us);
             let mut blame = self.blame();
-            blame.failed(failed.by, key.id, now_us);
+            blame.failed(failed.by, key.id, another, now_us);
             failed.suspect = blame.is_suspect(failed.by, now_us);
         }
         let change = self.key(key.id, now_us).state().failed(&failed, now_us, backoff(key, now_us));

@@ -7,8 +7,8 @@ use super::breaker::{Caller, WINDOW_US};
 use crate::ids::ProviderKeyId;
 use std::collections::HashMap;
 
-/// Callers that are remembered; beyond, those that failed longest ago are forgotten.
-const CALLERS_MAX: usize = 1_024;
+/// Callers that are remembered of each kind.
+const CALLERS_MAX: usize = 4_096;
 
 /// A caller that has failed and not been served since.
 #[derive(Debug, Clone, Copy)]
@@ -16,47 +16,55 @@ struct Failing {
     first_key: ProviderKeyId,
     elsewhere: bool,
     last_us: i64,
+    /// When it last failed at a key that had just served another caller; 0 once another one failed there, too.
+    contradicted_us: i64,
 }
 
-/// Who fails, and who was served last.
+/// Who fails, and who was served.
 #[derive(Debug, Default)]
 pub struct Blame {
     failing: HashMap<Caller, Failing>,
-    /// The last two callers that were served, and when.
-    served: [(Caller, i64); 2],
+    served: HashMap<Caller, i64>,
 }
 
 impl Blame {
-    /// A request of `by` failed at `key`.
-    pub fn failed(&mut self, by: Caller, key: ProviderKeyId, now_us: i64) {
+    /// A request of `by` failed at `key`; `another` is how the last request of anybody else ended there, if one did lately.
+    pub fn failed(&mut self, by: Caller, key: ProviderKeyId, another: Option<bool>, now_us: i64) {
         if self.failing.len() >= CALLERS_MAX && !self.failing.contains_key(&by) {
             self.failing.retain(|_, failing| failing.last_us > now_us - WINDOW_US);
-            if let Some(oldest) = self.failing.iter().min_by_key(|(_, failing)| failing.last_us).map(|(by, _)| *by)
-                && self.failing.len() >= CALLERS_MAX
-            {
-                self.failing.remove(&oldest);
+            if self.failing.len() >= CALLERS_MAX {
+                self.failing.clear(); // so many that fail are nobody's fault in particular
             }
         }
-        let fresh = Failing { first_key: key, elsewhere: false, last_us: now_us };
+        let fresh = Failing { first_key: key, elsewhere: false, last_us: now_us, contradicted_us: 0 };
         let failing = self.failing.entry(by).or_insert(fresh);
         failing.elsewhere |= failing.first_key != key;
         failing.last_us = now_us;
+        match another {
+            Some(true) => failing.contradicted_us = now_us,
+            Some(false) => failing.contradicted_us = 0,
+            None => {}
+        }
     }
 
     /// A request of `by` was served.
     pub fn succeeded(&mut self, by: Caller, now_us: i64) {
         self.failing.remove(&by);
-        if self.served[0].0 != by {
-            self.served[1] = self.served[0];
+        if self.served.len() >= CALLERS_MAX && !self.served.contains_key(&by) {
+            self.served.retain(|_, at_us| *at_us > now_us - WINDOW_US);
+            if self.served.len() >= CALLERS_MAX {
+                return;
+            }
         }
-        self.served[0] = (by, now_us);
+        self.served.insert(by, now_us);
     }
 
-    /// Whether the caller failed at several keys and was served by none, while somebody else was served.
+    /// Whether the caller fails at several keys, at one of them right after another caller was served there, and was not
+    /// served itself within the breakers' window.
     pub fn is_suspect(&self, by: Caller, now_us: i64) -> bool {
         let recent = |at_us: i64| at_us > now_us - WINDOW_US;
-        self.failing.get(&by).is_some_and(|failing| failing.elsewhere && recent(failing.last_us))
-            && self.served.iter().any(|(other, at_us)| *other != by && recent(*at_us))
+        self.failing.get(&by).is_some_and(|failing| failing.elsewhere && recent(failing.contradicted_us))
+            && !self.served.get(&by).copied().is_some_and(recent)
     }
 }
 
@@ -65,59 +73,60 @@ mod tests {
     use super::*;
     use crate::catalog::tests::id;
 
+    const NOW: i64 = 1_000_000_000;
+
     #[test]
     fn who_fails_everywhere_while_others_are_served_is_suspect() {
-        const NOW: i64 = 1_000_000_000;
-        let (bad, good) = (Caller(1), Caller(2));
-        type Steps = fn(&mut Blame, Caller, Caller);
-        let cases: [(&str, bool, Steps); 6] = [
-            ("fails at two keys, another is served", true, |blame, bad, good| {
-                blame.succeeded(good, NOW - 5);
-                blame.failed(bad, id(1), NOW - 4);
-                blame.failed(bad, id(2), NOW - 3);
+        type Steps = fn(&mut Blame, Caller);
+        let cases: [(&str, bool, Steps); 7] = [
+            ("two keys, at one of them another is served", true, |blame, bad| {
+                blame.failed(bad, id(1), Some(true), NOW - 4);
+                blame.failed(bad, id(2), None, NOW - 3);
             }),
-            ("one key may be at fault", false, |blame, bad, good| {
-                blame.succeeded(good, NOW - 5);
-                blame.failed(bad, id(1), NOW - 4);
-                blame.failed(bad, id(1), NOW - 3);
+            ("one key may be at fault", false, |blame, bad| {
+                blame.failed(bad, id(1), Some(true), NOW - 4);
+                blame.failed(bad, id(1), Some(true), NOW - 3);
             }),
-            ("nobody is served: the world may be at fault", false, |blame, bad, _| {
-                blame.failed(bad, id(1), NOW - 4);
-                blame.failed(bad, id(2), NOW - 3);
+            ("nobody is served: the keys may be at fault", false, |blame, bad| {
+                blame.failed(bad, id(1), None, NOW - 4);
+                blame.failed(bad, id(2), None, NOW - 3);
             }),
-            ("served itself since", false, |blame, bad, good| {
-                blame.succeeded(good, NOW - 5);
-                blame.failed(bad, id(1), NOW - 4);
-                blame.failed(bad, id(2), NOW - 3);
-                blame.succeeded(bad, NOW - 2);
+            ("another fails there, too", false, |blame, bad| {
+                blame.failed(bad, id(1), Some(true), NOW - 4);
+                blame.failed(bad, id(2), None, NOW - 3);
+                blame.failed(bad, id(1), Some(false), NOW - 2);
             }),
-            ("served itself before, and then another", true, |blame, bad, good| {
-                blame.succeeded(good, NOW - 6);
-                blame.succeeded(bad, NOW - 5);
-                blame.failed(bad, id(1), NOW - 4);
-                blame.failed(bad, id(2), NOW - 3);
+            ("served itself a minute ago", false, |blame, bad| {
+                blame.succeeded(bad, NOW - 60_000_000);
+                blame.failed(bad, id(1), Some(true), NOW - 4);
+                blame.failed(bad, id(2), Some(true), NOW - 3);
             }),
-            ("others were served long ago", false, |blame, bad, good| {
-                blame.succeeded(good, NOW - WINDOW_US);
-                blame.failed(bad, id(1), NOW - 4);
-                blame.failed(bad, id(2), NOW - 3);
+            ("served itself long ago", true, |blame, bad| {
+                blame.succeeded(bad, NOW - WINDOW_US);
+                blame.failed(bad, id(1), Some(true), NOW - 4);
+                blame.failed(bad, id(2), Some(true), NOW - 3);
+            }),
+            ("the contradiction is long ago", false, |blame, bad| {
+                blame.failed(bad, id(1), Some(true), NOW - WINDOW_US);
+                blame.failed(bad, id(2), None, NOW - 3);
             }),
         ];
         for (name, want, steps) in cases {
             let mut blame = Blame::default();
-            steps(&mut blame, bad, good);
-            assert_eq!(blame.is_suspect(bad, NOW), want, "{name}");
-            assert!(!blame.is_suspect(good, NOW), "{name}");
+            steps(&mut blame, Caller(1));
+            assert_eq!(blame.is_suspect(Caller(1), NOW), want, "{name}");
+            assert!(!blame.is_suspect(Caller(2), NOW), "{name}");
         }
     }
 
     #[test]
     fn a_bounded_number_is_remembered() {
         let mut blame = Blame::default();
-        for caller in 0..5_000 {
-            blame.failed(Caller(caller), id(1), 1_000_000_000 + i64::try_from(caller).unwrap());
+        for caller in 0..10_000 {
+            blame.failed(Caller(caller), id(1), None, NOW);
+            blame.succeeded(Caller(20_000 + caller), NOW);
         }
-        assert_eq!(blame.failing.len(), CALLERS_MAX);
-        assert!(blame.failing.contains_key(&Caller(4_999)));
+        assert!(blame.failing.len() <= CALLERS_MAX && blame.served.len() <= CALLERS_MAX);
+        assert!(blame.failing.contains_key(&Caller(9_999)));
     }
 }

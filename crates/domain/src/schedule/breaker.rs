@@ -79,6 +79,12 @@ impl Window {
         (0..self.len).map(move |at| &self.ring[(first + at) % WINDOW]).filter(counts)
     }
 
+    /// How the last request of anybody but `by` ended, if one did lately.
+    pub fn another(&self, by: Caller, now_us: i64) -> Option<bool> {
+        let others = self.callers.iter().filter(|outcome| outcome.by != by);
+        others.filter(|outcome| outcome.at_us > now_us - WINDOW_US).map(|outcome| outcome.ok).next()
+    }
+
     /// Half of at least five outcomes failed; and where several callers used the key, not all failures are of one.
     fn is_bad(&self, now_us: i64) -> bool {
         let (mut all, mut failed, mut first, mut of_several) = (0, 0, None, false);

@@ -41,6 +41,17 @@ fn what_opens_a_circuit() {
 }
 
 #[test]
+fn the_last_request_of_another_is_remembered_past_a_flood() {
+    let flood = |ok| [vec![(ok, 2)], vec![(false, 1); 40]].concat();
+    let of = |outcomes: &[(bool, u64)], by, second: i64| after(outcomes).window.another(Caller(by), second * S);
+    assert_eq!(of(&flood(true), 1, 1_041), Some(true));
+    assert_eq!(of(&flood(false), 1, 1_041), Some(false));
+    assert_eq!(of(&flood(true), 2, 1_041), Some(false), "seen by the other one");
+    assert_eq!(of(&flood(true), 1, 1_300), None, "five minutes later");
+    assert_eq!(of(&[(true, 1); 9], 1, 1_010), None, "alone");
+}
+
+#[test]
 fn outcomes_leave_the_window_after_five_minutes() {
     let mut breaker = after(&[(false, 1); 4]);
     breaker.step(ended(false, 1), 1_301 * S, MIDDLE);
