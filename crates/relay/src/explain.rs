@@ -161,7 +161,7 @@ impl fmt::Display for Explanation {
             writeln!(
                 f,
                 "{place:>3}. {name}: {}; priority {}, internal priority {}, load {load_millis}/1000 of limit {limit}, \
-                 spread {:032x}",
+                 spread {:016x}",
                 notes.join(", "),
                 order.priority,
                 order.internal_priority,

@@ -365,9 +365,8 @@ impl View<'_> {
     fn look_at(&self, live: &Key, route: &Route, model: GlobalModelId, warm: bool) -> Look {
         let (key, now_us) = (&route.key, self.now_us);
         let until = |code, until_us: i64| Out { code, until_us, likely_us: until_us - now_us };
-        let in_flight = live.slots.taken();
         let usable_since_us = live.usable_since_us.load(Ordering::Acquire);
-        let load = |limit: Option<u32>| {
+        let load = |in_flight: u32, limit: Option<u32>| {
             let millis = u64::from(in_flight) * 1_000 / u64::from(limit.unwrap_or(GROWTH_MAX).max(1));
             u32::try_from(millis).unwrap_or(u32::MAX)
         };
@@ -382,9 +381,14 @@ impl View<'_> {
             is_unknown.then_some(Out { code: SkipCode::ModelUnavailable, until_us: 0, likely_us: 0 })
         };
         let calm = live.calm.load(Ordering::Acquire);
+        if calm && self.reserves && key.max_concurrent.is_none() {
+            // Load decides nothing where affinity does.
+            return Look { out: unavailable().or_else(limits), probe: false, load_millis: 0, usable_since_us };
+        }
+        let in_flight = live.slots.taken();
         if calm && key.max_concurrent.is_none_or(|limit| in_flight < surely_free(limit)) {
             let out = unavailable().or_else(limits);
-            return Look { out, probe: false, load_millis: load(key.max_concurrent), usable_since_us };
+            return Look { out, probe: false, load_millis: load(in_flight, key.max_concurrent), usable_since_us };
         }
         let (room, cooling, stand, usual_us) = {
             let state = live.state();
@@ -405,7 +409,7 @@ impl View<'_> {
                 Stand::Due if !self.may_probe => Some(until(SkipCode::CircuitOpen, now_us + SUSPECT_RETRY_US)),
                 Stand::Closed | Stand::Due => None,
             });
-        Look { out, probe: stand == Stand::Due, load_millis: load(room.limit), usable_since_us }
+        Look { out, probe: stand == Stand::Due, load_millis: load(in_flight, room.limit), usable_since_us }
     }
 }
 

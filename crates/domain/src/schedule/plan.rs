@@ -9,6 +9,7 @@ use crate::{
     format::{PriorityMode, SchedulingMode},
     ids::{GlobalModelId, ProviderKeyId},
 };
+use std::cmp::Reverse;
 
 const MINUTE_US: i64 = 60_000_000;
 
@@ -98,7 +99,9 @@ pub fn plan<'a>(
 ) -> Plan<'a> {
     let record = record.filter(|_| settings.scheduling_mode == SchedulingMode::CacheAffinity);
     let mut skipped = eligible.skipped;
-    let mut ranked: Vec<Ranked<'a>> = Vec::with_capacity(eligible.candidates.len());
+    let count = eligible.candidates.len();
+    let mut usable: Vec<(Planned<'a>, i64)> = Vec::with_capacity(count);
+    let mut ranks: Vec<Rank> = Vec::with_capacity(count);
     let mut warm_out: Option<(&Route, Out)> = None;
     let mut first_open: Option<(i64, &Route)> = None;
     let mut only_open = true;
@@ -108,7 +111,10 @@ pub fn plan<'a>(
         let look = state.look(route, facts.model.id, warm);
         let Some(out) = look.out else {
             let order = Order::of(settings, candidate, facts, &look);
-            ranked.push(Ranked::new(&order, candidate, warm, &look));
+            let at = u32::try_from(usable.len()).unwrap_or(u32::MAX);
+            ranks.push(Rank { fields: order.rank(), spread: Reverse(order.spread), at });
+            let probe = if look.probe { Probe::Due } else { Probe::No };
+            usable.push((Planned { route, warm, probe }, look.usable_since_us));
             continue;
         };
         skipped.push(Skip { key_id: route.key.id, code: out.code, number: out.until_us / 1_000 });
@@ -120,13 +126,15 @@ pub fn plan<'a>(
             first_open = Some((out.until_us, route));
         }
     }
-    ranked.sort_unstable_by_key(Ranked::order);
-    to_the_front(&mut ranked, record, facts.now_us);
-    let economy = warm_out.zip(ranked.first()).zip(record).map(|(((route, out), other), record)| {
+    ranks.sort_unstable();
+    if let Some(record) = record {
+        to_the_front(&mut ranks, &mut usable, record, facts.now_us);
+    }
+    let mut order: Vec<Planned<'a>> = ranks.iter().map(|rank| usable[rank.at as usize].0).collect();
+    let economy = warm_out.zip(order.first()).zip(record).map(|(((route, out), other), record)| {
         let defaults = &settings.price_defaults;
-        Economy::weigh(record, facts.model, route, other.planned.route, defaults, out.likely_us)
+        Economy::weigh(record, facts.model, route, other.route, defaults, out.likely_us)
     });
-    let mut order: Vec<Planned<'a>> = ranked.iter().map(|ranked| ranked.planned).collect();
     if let Some((_, route)) = first_open.filter(|_| only_open && order.is_empty()) {
         skipped.retain(|skip| skip.key_id != route.key.id);
         order.push(Planned { route, warm: false, probe: Probe::Forced });
@@ -135,15 +143,15 @@ pub fn plan<'a>(
 }
 
 /// The warm target goes first, unless a better one has been usable for as long as the cache lives.
-fn to_the_front(ranked: &mut [Ranked<'_>], record: Option<&Record>, now_us: i64) {
-    let (Some(record), Some(at)) = (record, ranked.iter().position(|ranked| ranked.planned.warm)) else { return };
-    let best = &ranked[0];
-    let life_us = i64::from(record.ttl_minutes) * MINUTE_US;
-    if best.class() < ranked[at].class() && best.usable_since_us.saturating_add(life_us) <= now_us {
-        ranked[at].planned.warm = false;
+fn to_the_front(ranks: &mut [Rank], usable: &mut [(Planned<'_>, i64)], record: &Record, now_us: i64) {
+    let Some(place) = ranks.iter().position(|rank| usable[rank.at as usize].0.warm) else { return };
+    let best = &ranks[0];
+    let (life_us, since_us) = (i64::from(record.ttl_minutes) * MINUTE_US, usable[best.at as usize].1);
+    if best.class() < ranks[place].class() && since_us.saturating_add(life_us) <= now_us {
+        usable[ranks[place].at as usize].0.warm = false;
         return;
     }
-    ranked[..=at].rotate_right(1);
+    ranks[..=place].rotate_right(1);
 }
 
 /// What orders a candidate among those that are equally warm; the first difference decides.
@@ -162,7 +170,7 @@ pub struct Order {
     /// Lower first; 0 unless load decides.
     pub load_millis: u32,
     /// Higher first.
-    pub spread: u128,
+    pub spread: u64,
 }
 
 impl Order {
@@ -206,38 +214,23 @@ impl Order {
     }
 }
 
-/// A candidate with what orders it.
-#[derive(Debug, Clone, Copy)]
-struct Ranked<'a> {
+/// What is sorted: small, so that a thousand stay in the nearest cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
     /// [`Order::rank`].
-    rank: u128,
-    /// Unique per key, so the order is total: larger goes first.
-    spread: (u128, ProviderKeyId),
-    usable_since_us: i64,
-    planned: Planned<'a>,
+    fields: u128,
+    spread: Reverse<u64>,
+    /// Its place among the usable ones, which also tells equal spreads apart.
+    at: u32,
 }
 
 /// Bits of the load, the last field before the spread.
 const LOAD_BITS: u32 = 16;
 
-impl<'a> Ranked<'a> {
-    fn new(order: &Order, candidate: &Candidate<'a>, warm: bool, look: &Look) -> Self {
-        let probe = if look.probe { Probe::Due } else { Probe::No };
-        Self {
-            rank: order.rank(),
-            spread: (order.spread, candidate.route.key.id),
-            usable_since_us: look.usable_since_us,
-            planned: Planned { route: candidate.route, warm, probe },
-        }
-    }
-
-    fn order(&self) -> (u128, std::cmp::Reverse<(u128, ProviderKeyId)>) {
-        (self.rank, std::cmp::Reverse(self.spread))
-    }
-
+impl Rank {
     /// What tells a lower-priority target from a preferred one: everything but load and spread.
     fn class(&self) -> u128 {
-        self.rank >> LOAD_BITS
+        self.fields >> LOAD_BITS
     }
 }
 
@@ -251,12 +244,16 @@ fn rising(value: i32) -> u32 {
 ///
 /// With u uniform in (0, 1] the classic score is weight ÷ −ln u. Integers keep it exact on every machine: −log₂ u is
 /// taken in 32 fractional bits. Where all weigh the same, u itself has the same order.
-fn spread(affinity: u64, key: ProviderKeyId, mapping: Option<&Mapping>) -> u128 {
+fn spread(affinity: u64, key: ProviderKeyId, mapping: Option<&Mapping>) -> u64 {
     let (high, low) = key.uuid().as_u64_pair();
     let hash = mix(mix(mix(affinity ^ 0x9e37_79b9_7f4a_7c15) ^ high) ^ low);
     // With any mapping in force every candidate has one.
-    let Some(mapping) = mapping else { return u128::from(hash) };
-    (u128::from(mapping.weight_millionths) << 64) / u128::from(minus_log2(hash | 1)).max(1)
+    let Some(mapping) = mapping else { return hash };
+    let score = (u128::from(mapping.weight_millionths) << 64) / u128::from(minus_log2(hash | 1)).max(1);
+    // The place of the highest bit and the 57 bits after it: the order stays, the size halves.
+    let zeros = score.leading_zeros().min(127);
+    let after = u64::try_from((score << zeros << 1) >> 71).unwrap_or(u64::MAX);
+    u64::from(127 - zeros) << 57 | after
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): every input bit moves every output bit.
