@@ -53,8 +53,6 @@ CREATE TABLE providers (
     quota_reset_day BIGINT NOT NULL,
     quota_last_reset_at BIGINT,
     rpm_limit BIGINT,
-    rpm_used BIGINT NOT NULL DEFAULT 0,
-    rpm_reset_at BIGINT,
     provider_priority BIGINT NOT NULL,
     is_active BOOLEAN NOT NULL,
     quota_expires_at BIGINT,
@@ -163,40 +161,10 @@ CREATE TABLE provider_api_keys (
     last_used_at BIGINT,
     last_error_at BIGINT,
     last_error_msg TEXT,
-    learned_max_concurrent BIGINT,
-    concurrent_429_count BIGINT NOT NULL DEFAULT 0,
-    rpm_429_count BIGINT NOT NULL DEFAULT 0,
-    last_429_at BIGINT,
-    last_429_type TEXT,
-    last_concurrent_peak BIGINT,
-    adjustment_history TEXT,
-    utilization_samples TEXT,
-    last_probe_increase_at BIGINT,
-    health_score BIGINT NOT NULL DEFAULT 1000000,
-    consecutive_failures BIGINT NOT NULL DEFAULT 0,
-    last_failure_at BIGINT,
-    request_results_window TEXT,
-    circuit_breaker_open BOOLEAN NOT NULL DEFAULT FALSE,
-    circuit_breaker_open_at BIGINT,
-    circuit_breaker_trips BIGINT NOT NULL DEFAULT 0,
-    next_probe_at BIGINT,
-    half_open_until BIGINT,
-    half_open_successes BIGINT NOT NULL DEFAULT 0,
-    half_open_failures BIGINT NOT NULL DEFAULT 0,
     is_active BOOLEAN NOT NULL,
     expires_at BIGINT
 );
 CREATE INDEX provider_api_keys_endpoint ON provider_api_keys (endpoint_id);
-
--- Attempts of a provider key per business day and month; each node adds its own.
-CREATE TABLE limit_windows (
-    provider_key_id UUID NOT NULL REFERENCES provider_api_keys (id) ON DELETE CASCADE,
-    period TEXT NOT NULL,
-    period_start BIGINT NOT NULL,
-    period_end BIGINT NOT NULL,
-    attempts BIGINT NOT NULL,
-    PRIMARY KEY (provider_key_id, period, period_start)
-);
 
 CREATE TABLE global_models (
     id UUID PRIMARY KEY,

@@ -9,6 +9,7 @@ use crate::{
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "init", include_str!("../migrations/0001_init.sql")),
     (2, "accounts", include_str!("../migrations/0002_accounts.sql")),
+    (3, "live", include_str!("../migrations/0003_live.sql")),
 ];
 
 /// Why the schema is not this version's.
