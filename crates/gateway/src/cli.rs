@@ -50,6 +50,9 @@ enum Command {
     Migrate,
     /// Derives every bill from its row and every counter from the rows again, and says what differs.
     Verify,
+    /// Looks at the journal.
+    #[command(subcommand)]
+    Journal(Journal),
     /// Works on the key that secrets are sealed under.
     #[command(subcommand)]
     Vault(Vault),
@@ -59,6 +62,15 @@ enum Command {
 enum Vault {
     /// Seals every secret anew under a new master key; a running node picks it up. After an interruption, run it again.
     Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+enum Journal {
+    /// Lists its epochs, segments and records, checks them, says what is shipped, and changes nothing.
+    Inspect {
+        /// The journal's directory; without it the one of the data directory.
+        path: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +159,7 @@ fn run_command(cli: Cli) -> Result<u8> {
             Command::Explain(explain) => simulate::answer(&explain, &config).await.map(|()| FINE),
             Command::Migrate => migrate(&config).await,
             Command::Verify => books::verify(&config).await,
+            Command::Journal(Journal::Inspect { path }) => books::inspect(&config, path).await,
             Command::Vault(Vault::Rotate) => rotate(&config).await,
         }
     })

@@ -37,6 +37,11 @@ impl DataDir {
         Ok(Self(path.to_owned()))
     }
 
+    /// A directory that is there, for those who only look.
+    pub fn existing(path: &Path) -> Option<Self> {
+        path.is_dir().then(|| Self(path.to_owned()))
+    }
+
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.0

@@ -7,6 +7,7 @@
 //! Architecture invariant: what is acknowledged here is shipped exactly once, whatever ends the process.
 
 mod codec;
+pub mod inspect;
 mod recorder;
 mod refusals;
 mod replay;

@@ -76,7 +76,7 @@ pub(crate) async fn shipped(tx: &mut Tx, node: NodeId) -> Result<Mark, DbError> 
 }
 
 /// How far a node's journal is in the database: a place per epoch.
-async fn marks(db: &Db, node: NodeId) -> Result<Vec<Position>, DbError> {
+pub async fn marks(db: &Db, node: NodeId) -> Result<Vec<Position>, DbError> {
     const MARKS: &str = "SELECT epoch, segment, shipped_offset FROM journal_marks WHERE node_id = $1 ORDER BY epoch";
     let mut tx = db.read().await?;
     let mut marks = Vec::new();

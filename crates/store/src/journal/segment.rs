@@ -64,25 +64,50 @@ pub(crate) enum Header {
     Torn,
 }
 
-/// Reads and checks a segment's header; what follows is behind the file's cursor.
-pub(crate) fn read_header(file: &mut fs::File, path: &Path, node: NodeId) -> Result<Header, JournalError> {
+/// What an undamaged header holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) format: u16,
+    pub(crate) node: NodeId,
+    pub(crate) id: SegmentId,
+}
+
+impl Head {
+    /// Whether this version reads what follows.
+    pub(crate) const fn is_known(&self) -> bool {
+        self.format <= FORMAT
+    }
+}
+
+/// Reads a segment's first bytes, `None` if they are torn; what follows is behind the file's cursor.
+pub(crate) fn read_head(file: &mut fs::File) -> io::Result<Option<Head>> {
     let mut bytes = [0; HEADER];
     match file.read_exact(&mut bytes) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Header::Torn),
-        Err(source) => return Err(JournalError::Io { path: path.to_owned(), source }),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
     }
     let (body, sum) = bytes.split_at(38);
     if sum != crc32fast::hash(body).to_le_bytes() || &body[..8] != MAGIC {
-        return Ok(Header::Torn);
+        return Ok(None);
     }
-    let format = u16::from_le_bytes([body[8], body[9]]);
-    if format > FORMAT {
-        return Err(JournalError::Newer { path: path.to_owned(), what: format!("segment format {format}") });
-    }
-    let mut owner = [0; 16];
+    let (mut owner, mut epoch, mut number) = ([0; 16], [0; 8], [0; 4]);
     owner.copy_from_slice(&body[10..26]);
-    if Uuid::from_bytes(owner) != node.uuid() {
+    epoch.copy_from_slice(&body[26..34]);
+    number.copy_from_slice(&body[34..38]);
+    let id = SegmentId { epoch: u64::from_le_bytes(epoch), number: u32::from_le_bytes(number) };
+    let format = u16::from_le_bytes([body[8], body[9]]);
+    Ok(Some(Head { format, node: NodeId::from(Uuid::from_bytes(owner)), id }))
+}
+
+/// Reads and checks a segment's header; what follows is behind the file's cursor.
+pub(crate) fn read_header(file: &mut fs::File, path: &Path, node: NodeId) -> Result<Header, JournalError> {
+    let head = read_head(file).map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
+    let Some(head) = head else { return Ok(Header::Torn) };
+    if !head.is_known() {
+        return Err(JournalError::Newer { path: path.to_owned(), what: format!("segment format {}", head.format) });
+    }
+    if head.node != node {
         return Err(JournalError::OtherNode(path.to_owned()));
     }
     Ok(Header::Good)

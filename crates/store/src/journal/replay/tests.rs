@@ -20,9 +20,14 @@ fn segment(id: SegmentId, entries: &[Entry<'_>]) -> Vec<u8> {
     bytes
 }
 
+/// A directory in memory, where there is one: each cut waits for the disk, and these tests make thousands.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A directory with these segments in it.
 fn directory(segments: &[(SegmentId, &[u8])]) -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     for (id, bytes) in segments {
         fs::write(dir.path().join(id.file_name()), bytes).unwrap();
     }
@@ -85,15 +90,74 @@ fn a_file_cut_anywhere_keeps_its_whole_records_and_the_rest_beside_it() {
     }
 }
 
+/// What a directory tells: open requests, settlements, how many records; and how large its one segment is afterwards.
+type Told = (Vec<Interrupted>, Vec<Position>, u64, u64);
+
+fn told(path: &Path) -> Told {
+    let replay = run(path, node()).unwrap();
+    let size = fs::metadata(path.join(FIRST.file_name())).unwrap().len();
+    (replay.interrupted, replay.settled, replay.report.records, size)
+}
+
+/// A segment with records of every kind and of more than one request, what its first so many records tell, and where
+/// each of them ends.
+fn every_kind() -> (Vec<u8>, Vec<Told>, Vec<usize>) {
+    let (one, two, three) = (sample::opened(1), sample::opened(2), sample::opened(3));
+    let (attempt, progress, settled) = (sample::attempt(1), sample::progress(2), sample::settled(1));
+    let entries = [
+        Entry::Opened(&one),
+        Entry::Opened(&two),
+        Entry::Attempt(&attempt),
+        Entry::Progress(&progress),
+        Entry::Nothing,
+        Entry::Opened(&three),
+        Entry::Settled(&settled),
+        Entry::Released(sample::request(3)),
+    ];
+    let (mut told_by, mut ends) = (Vec::new(), Vec::new());
+    for count in 0..=entries.len() {
+        let bytes = segment(FIRST, &entries[..count]);
+        ends.push(bytes.len());
+        let (_dir, path) = directory(&[(FIRST, &bytes)]);
+        told_by.push(told(&path));
+    }
+    (segment(FIRST, &entries), told_by, ends)
+}
+
+/// Replays a damaged segment whose bytes are good up to `good`: it tells what its whole records there tell, no less and
+/// no more.
+fn tells_a_clean_prefix(path: &Path, bytes: &[u8], good: usize, every: &[Told], ends: &[usize], name: &str) {
+    let file = path.join(FIRST.file_name());
+    fs::write(&file, bytes).unwrap();
+    let whole = ends.iter().filter(|end| **end <= good).count();
+    let (interrupted, settled, records, size) = told(path);
+    let Some(last) = whole.checked_sub(1) else {
+        assert_eq!((interrupted.len(), settled.len(), records, size), (0, 0, 0, 0), "{name}");
+        return;
+    };
+    assert_eq!((interrupted, settled, records, size), every[last], "{name}");
+}
+
 #[test]
-fn a_header_with_a_flipped_bit_is_not_believed() {
-    let opened = sample::opened(1);
-    let bytes = segment(FIRST, &[Entry::Opened(&opened)]);
-    for bit in 0..HEADER * 8 {
-        let mut flipped = bytes.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        let replay = replayed(&[(FIRST, &flipped)]);
-        assert_eq!((replay.interrupted.len(), replay.report.torn.len()), (0, 1), "bit {bit}");
+fn a_segment_cut_at_any_byte_tells_a_clean_prefix() {
+    let (bytes, every, ends) = every_kind();
+    let dir = folder();
+    for length in 0..=bytes.len() {
+        tells_a_clean_prefix(dir.path(), &bytes[..length], length, &every, &ends, &format!("{length} bytes"));
+    }
+}
+
+#[test]
+fn a_segment_with_any_bit_flipped_tells_a_clean_prefix() {
+    let (mut bytes, every, ends) = every_kind();
+    let dir = folder();
+    for bit in 0..bytes.len() * 8 {
+        let (byte, mask) = (bit / 8, 1 << (bit % 8));
+        bytes[byte] ^= mask;
+        // A flipped bit spoils the record that it lies in, or the header and with it everything.
+        let good = if byte < HEADER { 0 } else { byte };
+        tells_a_clean_prefix(dir.path(), &bytes, good, &every, &ends, &format!("bit {bit}"));
+        bytes[byte] ^= mask;
     }
 }
 
