@@ -1,5 +1,5 @@
 # One line per target; what a target does is in scripts/.
-.PHONY: run demo test lint conformance bench
+.PHONY: run demo test lint conformance bench torture
 
 run: ; @scripts/run $(ARGS)
 demo: ; @scripts/demo $(ARGS)
@@ -7,3 +7,4 @@ test: ; @scripts/test
 lint: ; @scripts/lint
 conformance: ; @scripts/conformance
 bench: ; @scripts/bench $(ARGS)
+torture: ; @scripts/torture

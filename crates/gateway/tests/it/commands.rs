@@ -22,7 +22,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-fn tollgate(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn tollgate(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command.args(arguments).current_dir(folder).env_clear().kill_on_drop(true).stdin(Stdio::null());
     command

@@ -1,5 +1,5 @@
 //! The whole gateway, over real sockets, against scripted upstreams.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod commands;
 mod demo;
@@ -11,4 +11,5 @@ mod operators;
 mod schedule;
 mod simulate;
 mod support;
+mod torture;
 mod wires;

@@ -193,11 +193,16 @@ pub(crate) fn usd(text: &str) -> NanoUsd {
 
 /// Sends one request on a connection of its own, which lives as long as its answer.
 pub(crate) async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Response<Incoming> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    try_send(address, request).await.expect("an answer")
+}
+
+/// The same to a gateway that may be gone.
+pub(crate) async fn try_send(address: SocketAddr, request: Request<Full<Bytes>>) -> Option<Response<Incoming>> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     // Ends when the answer was read or dropped.
     TaskTracker::new().spawn(connection);
-    sender.send_request(request).await.unwrap()
+    sender.send_request(request).await.ok()
 }
 
 /// A request without a body.

@@ -1,8 +1,8 @@
 //! Questions on all four wires, and their answers.
 
-use super::{CLIENT_KEY, MODEL, send};
+use super::{CLIENT_KEY, MODEL, send, try_send};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -125,8 +125,19 @@ impl Ask {
         self.send(false).await.rest().await
     }
 
+    /// Asks a gateway that may be gone, and reads what comes to its end.
+    pub(crate) async fn try_ask(self, stream: bool) -> Option<Reply> {
+        let response = try_send(self.address, self.request(stream)).await?;
+        Some(self.opened(response).rest().await)
+    }
+
     async fn send(self, stream: bool) -> Open {
-        let (parts, body) = send(self.address, self.request(stream)).await.into_parts();
+        let response = send(self.address, self.request(stream)).await;
+        self.opened(response)
+    }
+
+    fn opened(self, response: Response<Incoming>) -> Open {
+        let (parts, body) = response.into_parts();
         Open { wire: self.wire, status: parts.status.as_u16(), headers: parts.headers, body, bytes: BytesMut::new() }
     }
 }
