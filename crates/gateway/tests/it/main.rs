@@ -4,6 +4,7 @@
 mod commands;
 mod demo;
 mod ends;
+mod full;
 mod hostile;
 mod live;
 mod money;

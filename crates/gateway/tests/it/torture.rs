@@ -124,10 +124,15 @@ async fn client(
     }
 }
 
-/// The program as it serves; its log goes to a file.
+/// The program as it serves.
 async fn start(folder: &Path) -> (Child, SocketAddr) {
+    node(folder, tollgate(folder, &["serve", "--listen", "127.0.0.1:0"])).await
+}
+
+/// Runs a command that ends up serving; its log goes to a file.
+pub(crate) async fn node(folder: &Path, mut command: Command) -> (Child, SocketAddr) {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
-    let mut command = tollgate(folder, &["serve", "--listen", "127.0.0.1:0"]);
+    command.current_dir(folder).kill_on_drop(true);
     let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while let Some(line) = lines.next_line().await.unwrap() {
@@ -140,7 +145,15 @@ async fn start(folder: &Path) -> (Child, SocketAddr) {
     panic!("it does not serve: {}", fs::read_to_string(folder.join("log")).unwrap());
 }
 
-fn write_documents(home: &Home, upstream: &Upstream) {
+/// Ends it as an operator does.
+pub(crate) async fn terminate(child: Child) {
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    assert!(child.wait_with_output().await.unwrap().status.success());
+}
+
+/// A catalog with a key of each kind, and settings that name the database.
+pub(crate) fn write_documents(home: &Home, upstream: &Upstream) {
     let unlimited = "rate_limit: null, concurrent_limit: null";
     let document = format!(
         "users:\n  - {{username: ann, email: ann@example.com, password: null}}\n  \
@@ -160,15 +173,15 @@ fn write_documents(home: &Home, upstream: &Upstream) {
     }
 }
 
-async fn rows(home: &Home) -> Vec<UsageRow> {
+/// The store that the program worked on.
+pub(crate) async fn store(home: &Home) -> Store {
     let config = StoreConfig {
         data_dir: home.path().join("data"),
         database_url: home.database_url().map(|url| domain::secret::Secret::new(url.to_owned())),
         master_key: None,
         sync: SyncMode::default(),
     };
-    let store = Store::open(config).await.unwrap();
-    usage::latest_any_owner(&mut store.db().read().await.unwrap(), u32::MAX).await.unwrap()
+    Store::open(config).await.unwrap()
 }
 
 async fn a_gateway_that_is_killed_again_and_again_bills_each_answer_once_and_to_the_token(home: Home) {
@@ -211,16 +224,16 @@ async fn a_gateway_that_is_killed_again_and_again_bills_each_answer_once_and_to_
     for client in clients {
         whole.extend(client.await.unwrap());
     }
-    let id = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-    assert!(child.wait_with_output().await.unwrap().status.success());
+    terminate(child).await;
 
     let (code, out, err) = run(folder, &["verify"]).await;
     assert_eq!(code, 0, "{out}{err}");
     let (code, out, err) = run(folder, &["journal", "inspect"]).await;
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains(" 0 requests open, 0 settled not shipped, 0 damaged"), "{out}");
-    let tally = Tally::of(&rows(&home).await, &upstream);
+    let mut tx = store(&home).await.db().read().await.unwrap();
+    let rows = usage::latest_any_owner(&mut tx, u32::MAX).await.unwrap();
+    let tally = Tally::of(&rows, &upstream);
     assert!(whole.iter().all(|answer| tally.completed.contains(answer)), "what a client has is billed");
     let (total, asked) = (tally.total(), asked.load(Ordering::Relaxed));
     assert!(upstream.endings().len() <= total, "what the upstream was asked has its row");
