@@ -11,6 +11,7 @@ use domain::{
     records::UsageRow,
 };
 use std::{
+    cell::Cell,
     collections::HashSet,
     fs,
     net::SocketAddr,
@@ -206,8 +207,12 @@ async fn a_gateway_that_is_killed_again_and_again_bills_each_answer_once_and_to_
         place.send_replace(Place::At(address));
         seen += usize::try_from(5 + dice.roll(40)).unwrap();
         upstream.received(seen).await;
-        // Any moment of what is under way.
-        tokio::time::sleep(Duration::from_micros(dice.roll(40_000))).await;
+        // Some frames later, and at any moment between two of them.
+        let frames = Cell::new(dice.roll(60));
+        upstream.until(|_| frames.replace(frames.get().saturating_sub(1)) == 0).await;
+        for _ in 0..dice.roll(300) {
+            tokio::task::yield_now().await;
+        }
         child.start_kill().unwrap();
         place.send_replace(Place::Down);
         child.wait().await.unwrap();
