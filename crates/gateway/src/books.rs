@@ -81,12 +81,11 @@ fn tell(inspection: &inspect::Inspection) -> Result<()> {
 
 /// How far the database says that a node's journal is shipped; a database that is not there is not made.
 async fn marks(config: &Config, node: NodeId) -> Result<Vec<Position>> {
-    let url = match &config.database_url {
-        Some(url) => url.expose().parse()?,
-        None => {
-            let database = DataDir::existing(&config.data_dir).map(|data_dir| data_dir.database());
-            DatabaseUrl::sqlite(database.filter(|file| file.exists()).context("there is no database")?)
-        }
+    let url = if let Some(url) = &config.database_url {
+        url.expose().parse()?
+    } else {
+        let database = DataDir::existing(&config.data_dir).map(|data_dir| data_dir.database());
+        DatabaseUrl::sqlite(database.filter(|file| file.exists()).context("there is no database")?)
     };
     let db = Db::connect(&url).await.context("the database does not answer")?;
     let marks = settle::marks(&db, node).await;

@@ -1,6 +1,7 @@
 //! The whole gateway, over real sockets, against scripted upstreams.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
+mod books;
 mod commands;
 mod demo;
 mod ends;

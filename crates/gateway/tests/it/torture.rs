@@ -52,7 +52,7 @@ testkit::on_both![a_gateway_that_is_killed_again_and_again_bills_each_answer_onc
 struct Dice(u64);
 
 impl Dice {
-    /// One of the numbers below (SplitMix64).
+    /// One of the numbers below (`SplitMix64`).
     fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -85,7 +85,7 @@ impl Script {
     fn add(&self, dice: &mut Dice) {
         let answer = self.answers.fetch_add(1, Ordering::Relaxed);
         let mut pieces = vec![format!("{answer} ")];
-        pieces.extend((0..1 + dice.roll(12)).map(|_| "lorem ".to_owned()));
+        pieces.extend((0..=dice.roll(12)).map(|_| "lorem ".to_owned()));
         let reply = Reply::text(pieces).usage(FIRST + answer, Self::output_of(answer));
         self.upstream.push(reply.gap(Duration::from_millis(dice.roll(8))));
     }
@@ -126,7 +126,7 @@ async fn client(
 }
 
 /// The program as it serves.
-async fn start(folder: &Path) -> (Child, SocketAddr) {
+pub(crate) async fn start(folder: &Path) -> (Child, SocketAddr) {
     node(folder, tollgate(folder, &["serve", "--listen", "127.0.0.1:0"])).await
 }
 
