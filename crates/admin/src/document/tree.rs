@@ -13,7 +13,7 @@ use std::{collections::HashSet, path::Path};
 /// Nesting that a document may have; the format itself needs 8.
 const DEPTH_MAX: usize = 32;
 /// Nodes of one document: about 150,000 client keys with all their fields.
-const NODES_MAX: usize = 4_000_000;
+const NODES_MAX: usize = 8_000_000;
 
 /// What a document is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
