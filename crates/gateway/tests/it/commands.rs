@@ -191,6 +191,10 @@ async fn an_export_beside_a_running_node_is_applied_elsewhere_and_exported_again
 async fn the_master_key_is_rotated_under_a_running_node(folder: Home) {
     let upstream = Upstream::start().await.unwrap().always(Reply::text(["hello"]).usage(12, 2));
     write_documents(&folder, &upstream.base_url());
+    // It is asked as often as it takes.
+    let catalog = folder.path().join("catalog.yaml");
+    let text = std::fs::read_to_string(&catalog).unwrap().replace("name: laptop,", "name: laptop, rate_limit: null,");
+    std::fs::write(&catalog, &text).unwrap();
     let serving = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
     let master = || std::fs::read_to_string(folder.path().join("data/master.key")).unwrap();
     let before = master();
@@ -203,8 +207,7 @@ async fn the_master_key_is_rotated_under_a_running_node(folder: Home) {
         assert_eq!(Ask::at(serving.address, "hi").whole().await.text(), "hello");
     }
     // Another provider key is live only with a catalog that holds what was sealed anew.
-    let text = std::fs::read_to_string(folder.path().join("catalog.yaml")).unwrap();
-    std::fs::write(folder.path().join("catalog.yaml"), text.replace("sk-upstream", "sk-another")).unwrap();
+    std::fs::write(&catalog, text.replace("sk-upstream", "sk-another")).unwrap();
     assert_eq!(run(folder.path(), &["apply", "catalog.yaml"]).await.0, 0);
     let asked = || upstream.requests().last().unwrap().header("authorization").unwrap().to_owned();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);

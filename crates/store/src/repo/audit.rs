@@ -68,7 +68,7 @@ const COLUMNS: &str = "id, created_at, node_id, seq, event_type, description, us
 /// Adds events to a node's chain; those that are there already stay as they are.
 pub async fn append(tx: &mut Tx, node: NodeId, events: &[Event]) -> Result<(), DbError> {
     const LAST: &str = "SELECT seq, hash FROM audit_logs WHERE node_id = $1 ORDER BY seq DESC LIMIT 1";
-    const KNOWN: &str = "SELECT 1 AS known FROM audit_logs WHERE id = $1";
+    const KNOWN: &str = "SELECT seq FROM audit_logs WHERE id = $1";
     tx.serialize(Lock::Audit).await?;
     let (mut seq, mut prev) = match tx.row(LAST, vec![node.uuid().into()]).await? {
         Some(row) => (row.int("seq")?, hash(&row, "hash")?),

@@ -44,17 +44,19 @@ async fn every_statement_of_the_source_is_one_that_the_engine_takes(home: Home) 
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// What PostgreSQL takes a parameter for must be one of the types that parameters have here.
+/// What PostgreSQL takes a parameter for, and what it gives, must be one of the types that values have here.
 async fn prepare(store: &Store, sql: &str) -> Result<(), String> {
     let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
     match store.db() {
         Db::Sqlite(pool) => pool.prepare(sql).await.map(drop).map_err(|error| error.to_string()),
         Db::Postgres(pool) => {
             let statement = pool.prepare(sql).await.map_err(|error| error.to_string())?;
-            let Some(Either::Left(types)) = statement.parameters() else { return Ok(()) };
-            let known = ["UUID", "INT8", "BOOL", "TEXT", "BYTEA"];
-            let odd = types.iter().map(ToString::to_string).find(|name| !known.contains(&name.as_str()));
-            odd.map_or(Ok(()), |name| Err(format!("a parameter of type {name}")))
+            let types = statement.parameters().and_then(Either::left).unwrap_or_default().iter();
+            let columns = statement.columns().iter().map(sqlx::Column::type_info);
+            // VOID is what taking a lock gives.
+            let known = ["UUID", "INT8", "BOOL", "TEXT", "BYTEA", "VOID"];
+            let odd = types.chain(columns).map(ToString::to_string).find(|name| !known.contains(&name.as_str()));
+            odd.map_or(Ok(()), |name| Err(format!("a value of type {name}")))
         }
     }
 }
