@@ -61,17 +61,30 @@ impl<'p> Planner<'p> {
     }
 
     fn settings(&mut self, doc: &SettingsDoc) {
+        // Field by field: one that is read and not merged does not compile.
+        let SettingsDoc {
+            at: _,
+            timezone,
+            provider_priority_mode,
+            scheduling_mode,
+            on_disconnect,
+            conversion_loss,
+            image_token_estimate,
+            price_defaults,
+            default_rate_limit,
+            auto_delete_expired_keys,
+        } = doc;
         let defaults = Settings::default();
         let settings = &mut self.state.settings;
-        reset(&mut settings.timezone, &doc.timezone, defaults.timezone);
-        reset(&mut settings.provider_priority_mode, &doc.provider_priority_mode, defaults.provider_priority_mode);
-        reset(&mut settings.scheduling_mode, &doc.scheduling_mode, defaults.scheduling_mode);
-        reset(&mut settings.on_disconnect, &doc.on_disconnect, defaults.on_disconnect);
-        reset(&mut settings.conversion_loss, &doc.conversion_loss, defaults.conversion_loss);
-        reset(&mut settings.image_token_estimate, &doc.image_token_estimate, defaults.image_token_estimate);
-        reset(&mut settings.price_defaults, &doc.price_defaults, defaults.price_defaults);
-        reset(&mut settings.default_rate_limit, &doc.default_rate_limit, defaults.default_rate_limit);
-        reset(&mut settings.auto_delete_expired_keys, &doc.auto_delete_expired_keys, defaults.auto_delete_expired_keys);
+        reset(&mut settings.timezone, timezone, defaults.timezone);
+        reset(&mut settings.provider_priority_mode, provider_priority_mode, defaults.provider_priority_mode);
+        reset(&mut settings.scheduling_mode, scheduling_mode, defaults.scheduling_mode);
+        reset(&mut settings.on_disconnect, on_disconnect, defaults.on_disconnect);
+        reset(&mut settings.conversion_loss, conversion_loss, defaults.conversion_loss);
+        reset(&mut settings.image_token_estimate, image_token_estimate, defaults.image_token_estimate);
+        reset(&mut settings.price_defaults, price_defaults, defaults.price_defaults);
+        reset(&mut settings.default_rate_limit, default_rate_limit, defaults.default_rate_limit);
+        reset(&mut settings.auto_delete_expired_keys, auto_delete_expired_keys, defaults.auto_delete_expired_keys);
     }
 
     fn problem(&mut self, problem: Problem) {
