@@ -14,6 +14,8 @@ use std::{collections::HashSet, path::Path};
 const DEPTH_MAX: usize = 32;
 /// Nodes of one document: about 150,000 client keys with all their fields.
 const NODES_MAX: usize = 8_000_000;
+/// Nodes that aliases of YAML may add to what is written: a short text could ask for any number.
+const REPEATED_MAX: usize = 200_000;
 
 /// What a document is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +105,12 @@ pub(super) fn parse(text: &str, syntax: Syntax) -> Result<Node, Problem> {
 /// What is left of a document's bounds.
 struct Budget {
     nodes: usize,
+    repeated: usize,
 }
 
 impl Budget {
     const fn new() -> Self {
-        Self { nodes: NODES_MAX }
+        Self { nodes: NODES_MAX, repeated: REPEATED_MAX }
     }
 
     /// Accounts for `nodes` nodes at `depth`.
@@ -115,10 +118,19 @@ impl Budget {
         if depth > DEPTH_MAX {
             return Err(Problem::at_line(line, format!("is nested deeper than {DEPTH_MAX} levels")));
         }
-        let left = self.nodes.checked_sub(nodes);
-        self.nodes = left.ok_or_else(|| Problem::at_line(line, "the document is too large".to_owned()))?;
+        self.nodes = self.nodes.checked_sub(nodes).ok_or_else(|| too_large(line))?;
         Ok(())
     }
+
+    /// The same for nodes that are there again.
+    fn repeat(&mut self, nodes: usize, depth: usize, line: u32) -> Result<(), Problem> {
+        self.repeated = self.repeated.checked_sub(nodes).ok_or_else(|| too_large(line))?;
+        self.take(nodes, depth, line)
+    }
+}
+
+fn too_large(line: u32) -> Problem {
+    Problem::at_line(line, "the document is too large".to_owned())
 }
 
 /// Refuses a table that names a field twice.

@@ -66,7 +66,7 @@ impl Builder {
                 let Some((node, size)) = self.anchors.get(&anchor) else {
                     return Err(Problem::at_line(line, "refers to an anchor that is not closed yet".to_owned()));
                 };
-                self.budget.take(*size, self.open.len() + depth(node), line)?;
+                self.budget.repeat(*size, self.open.len() + depth(node), line)?;
                 let node = node.clone();
                 self.finish(node, 0)?;
             }
