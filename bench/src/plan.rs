@@ -177,6 +177,7 @@ fn parts(case: &Case) -> Parts {
             billing_type: BillingType::PayAsYouGo,
             priority: i32::try_from(number % 5).unwrap_or(0),
             is_active: true,
+            quota: None,
             quota_expires_at: None,
             rpm_limit: limit(1_000_000),
             rate_limit: limit(1_000_000),

@@ -6,7 +6,7 @@
 mod accounts;
 mod size;
 
-pub use accounts::{Hold, Ledger, Short, Standing};
+pub use accounts::{Hold, Ledger, Shipped, Short, Standing};
 pub use size::{CacheUse, Output, Sizing};
 
 use crate::{

@@ -183,6 +183,7 @@ impl Flight {
         row.error_message = Some(clipped(&failure.message));
         row.connect_ms = failure.timing.as_ref().and_then(|timing| timing.connect_ms);
         row.actual_cost_usd = meter::failed_over_cost(flown, &open, &failure.usage);
+        flown.core.ports.ledger.spend(&open.route.provider, row.actual_cost_usd);
         flown.core.metrics.attempt(failure.verdict.as_str());
         flown.core.ports.recorder.attempt(AttemptEnded { request_id: flown.call.id, candidate: row.clone() });
         flown.rows.push(row);

@@ -12,6 +12,7 @@ use crate::limiter::Local;
 use domain::{
     catalog::{Catalog, ProviderKey, Route},
     ids::{EndpointId, GlobalModelId, ModelId, ProviderKeyId},
+    ledger::Ledger,
     limit::concurrency::Slots,
     ports::{Busy, Clock, Directory, Instants, Limiter, Room},
     schedule::{
@@ -112,6 +113,7 @@ type Keys = papaya::HashMap<ProviderKeyId, Arc<Key>, BuildHasherDefault<IdHasher
 /// Live state of all provider keys.
 pub struct Health {
     limiter: Arc<dyn Limiter>,
+    ledger: Arc<Ledger>,
     keys: Keys,
     affinity: Mutex<Table>,
     blame: Mutex<Blame>,
@@ -150,9 +152,10 @@ impl Drop for Probe {
 
 impl Health {
     /// Nothing is known yet.
-    pub fn new(limiter: Arc<dyn Limiter>) -> Self {
+    pub fn new(limiter: Arc<dyn Limiter>, ledger: Arc<Ledger>) -> Self {
         Self {
             limiter,
+            ledger,
             keys: Keys::default(),
             affinity: Mutex::default(),
             blame: Mutex::default(),
@@ -164,8 +167,9 @@ impl Health {
 
     /// The state of a process that serves nobody, before this catalog, and its limiter.
     pub fn alone(clock: Arc<dyn Clock>, catalog: Arc<Catalog>) -> (Self, Arc<Local>) {
+        let ledger = Arc::new(Ledger::new(catalog.clone()));
         let limiter = Arc::new(Local::new(clock, Arc::new(Fixed(catalog))));
-        (Self::new(limiter.clone()), limiter)
+        (Self::new(limiter.clone(), ledger), limiter)
     }
 
     /// The state of a key; it begins when the key is first seen.
@@ -371,6 +375,9 @@ impl View<'_> {
             u32::try_from(millis).unwrap_or(u32::MAX)
         };
         let limits = || {
+            if let Some(quota) = route.provider.quota.filter(|_| self.health.ledger.is_spent(&route.provider)) {
+                return Some(until(SkipCode::ProviderQuotaExhausted, quota.ends_at));
+            }
             self.limits(route).map(|Busy { code, wait }| match wait {
                 Some(wait) => until(code, now_us.saturating_add(micros(wait))),
                 None => Out { code, until_us: 0, likely_us: 0 },

@@ -108,7 +108,7 @@ impl Relay {
             budget: ingress::body::Budget::new(bounds.request_budget),
             bounds,
             client,
-            health: health::Health::new(ports.limiter.clone()),
+            health: health::Health::new(ports.limiter.clone(), ports.ledger.clone()),
             ports,
             doorman: directory::Doorman::default(),
             lists: lists::ListRates::default(),

@@ -69,6 +69,8 @@ impl Resettle {
         if let Some(account) = self.settled.account {
             let difference = bill.list.total.0.saturating_sub(row.cost.total.0);
             self.core.ports.ledger.correct(account, NanoUsd(difference));
+            let difference = bill.actual.total.0.saturating_sub(row.actual.total.0);
+            self.core.ports.ledger.spend(&route.provider, NanoUsd(difference));
         }
         row.tokens = tokens;
         row.usage_source = UsageSource::Upstream;
@@ -254,6 +256,9 @@ pub(crate) fn settle(
     let hold = std::mem::take(&mut flown.hold);
     let account = hold.account();
     hold.settle(usage.cost.total);
+    if let Some(route) = &route {
+        core.ports.ledger.spend(&route.provider, usage.actual.total);
+    }
     core.metrics.ended(&usage);
     log(&usage, flown.rows.len());
     let settled = Settled {

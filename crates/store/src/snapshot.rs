@@ -35,6 +35,7 @@ pub async fn load(store: &Store) -> Result<Parts, DbError> {
     }
     let keys = api_keys::all_any_owner(&mut tx).await?;
     let providers = providers::all(&mut tx).await?;
+    let paid = providers::used(&mut tx).await?;
     let endpoints = endpoints::all(&mut tx).await?;
     let provider_keys = provider_keys::all(&mut tx).await?;
     let versions = prices::current(&mut tx).await?;
@@ -62,7 +63,7 @@ pub async fn load(store: &Store) -> Result<Parts, DbError> {
                 row.client_key(used, mappings)
             })
             .collect(),
-        providers: providers.iter().map(providers::ProviderRow::provider).collect(),
+        providers: providers.iter().map(|row| row.provider(paid.get(&row.id).copied().unwrap_or_default())).collect(),
         endpoints: endpoints.iter().map(endpoints::EndpointRow::endpoint).collect(),
         provider_keys: provider_keys.iter().map(provider_keys::ProviderKeyRow::provider_key).collect(),
         global_models: global_models

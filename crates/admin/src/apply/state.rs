@@ -160,7 +160,7 @@ impl State {
             settings: self.settings.clone(),
             users: self.users.rows().map(Person::user).collect(),
             client_keys: self.client_keys.rows().map(Key::client_key).collect(),
-            providers: self.providers.rows().map(ProviderRow::provider).collect(),
+            providers: self.providers.rows().map(|row| row.provider(NanoUsd::ZERO)).collect(),
             endpoints: self.endpoints.rows().map(EndpointRow::endpoint).collect(),
             provider_keys: self.provider_keys.rows().map(ProviderKeyRow::provider_key).collect(),
             global_models: self.global_models.rows().cloned().map(|row| row.global_model(None, 0)).collect(),

@@ -28,6 +28,7 @@ pub(crate) fn provider(number: u128, name: &str) -> Provider {
         billing_type: BillingType::PayAsYouGo,
         priority: 100,
         is_active: true,
+        quota: None,
         quota_expires_at: None,
         rpm_limit: None,
         rate_limit: None,

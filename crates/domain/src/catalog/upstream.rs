@@ -10,6 +10,17 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// What may be spent with a provider in its running period, as actual cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProviderQuota {
+    /// All of it.
+    pub limit: NanoUsd,
+    /// What the database had as spent when the snapshot was read.
+    pub spent: NanoUsd,
+    /// When the next period begins, Unix microseconds.
+    pub ends_at: i64,
+}
+
 /// An upstream company or account group.
 #[derive(Debug, Clone)]
 pub struct Provider {
@@ -23,6 +34,8 @@ pub struct Provider {
     pub priority: i32,
     /// Off = skipped.
     pub is_active: bool,
+    /// With `monthly_quota` only; spent = skipped.
+    pub quota: Option<ProviderQuota>,
     /// Past = skipped, Unix microseconds.
     pub quota_expires_at: Option<i64>,
     /// Attempts in a fixed minute.

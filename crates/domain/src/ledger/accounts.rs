@@ -4,8 +4,8 @@
 
 use super::{Mark, Sizing, size::Output};
 use crate::{
-    catalog::{Budget, Catalog, ClientKey},
-    ids::{ClientKeyId, UserId},
+    catalog::{Budget, Catalog, ClientKey, Provider},
+    ids::{ClientKeyId, ProviderId, UserId},
     money::NanoUsd,
     records::Account,
 };
@@ -27,6 +27,8 @@ pub struct Ledger {
     /// The newest snapshot: it says what a key spends from, and what the database had.
     latest: RwLock<Arc<Catalog>>,
     shards: [Mutex<HashMap<Account, Balance>>; SHARDS],
+    /// Providers with a quota: what they have cost in their period.
+    providers: Mutex<HashMap<ProviderId, Balance>>,
     hasher: RandomState,
     held: AtomicI64,
     excess: AtomicU64,
@@ -53,6 +55,15 @@ pub struct Standing {
     pub held: NanoUsd,
 }
 
+/// Costs that one transaction has brought to the database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shipped {
+    /// List cost, by who pays.
+    pub accounts: Vec<(Account, NanoUsd)>,
+    /// Actual cost, by who was paid.
+    pub providers: Vec<(ProviderId, NanoUsd)>,
+}
+
 /// The account cannot pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Short {
@@ -77,6 +88,7 @@ impl Ledger {
         Self {
             latest: RwLock::new(first),
             shards: std::array::from_fn(|_| Mutex::default()),
+            providers: Mutex::default(),
             hasher: RandomState::new(),
             held: AtomicI64::new(0),
             excess: AtomicU64::new(0),
@@ -133,17 +145,42 @@ impl Ledger {
         self.change(account, |balance| balance.unshipped = balance.unshipped + difference);
     }
 
+    /// Counts what a provider with a quota has cost the operator, or takes it back.
+    pub fn spend(&self, provider: &Provider, actual: NanoUsd) {
+        if provider.quota.is_none() || actual == NanoUsd::ZERO {
+            return;
+        }
+        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
+        let of = || {
+            let quota = latest.provider(provider.id).and_then(|provider| provider.quota);
+            let shipped = quota.map(|quota| quota.spent).unwrap_or_default();
+            Balance { shipped, mark: latest.shipped, ..Balance::default() }
+        };
+        let mut providers = lock(&self.providers);
+        let balance = providers.entry(provider.id).or_insert_with(of);
+        balance.unshipped = balance.unshipped + actual;
+    }
+
+    /// Whether a provider's quota is spent.
+    pub fn is_spent(&self, provider: &Provider) -> bool {
+        let Some(quota) = provider.quota else { return false };
+        let known = lock(&self.providers).get(&provider.id).map(Balance::settled);
+        known.unwrap_or(quota.spent) >= quota.limit
+    }
+
     /// These costs are in the database's sums now, as is everything before `mark`.
     ///
     /// Not to be called while a snapshot is on its way from the database to [`Ledger::rebase`].
-    pub fn shipped(&self, mark: Mark, costs: &[(Account, NanoUsd)]) {
-        for (account, cost) in costs {
-            let mut balances = self.balances(*account);
+    pub fn shipped(&self, mark: Mark, costs: &Shipped) {
+        for (account, cost) in &costs.accounts {
             // What another process recorded, or an earlier one, is only in the database's sums.
-            let Some(balance) = balances.get_mut(account) else { continue };
-            balance.unshipped = NanoUsd(balance.unshipped.0.saturating_sub(cost.0));
-            if mark > balance.mark {
-                balance.shipped = balance.shipped + *cost;
+            if let Some(balance) = self.balances(*account).get_mut(account) {
+                balance.ship(mark, *cost);
+            }
+        }
+        for (provider, cost) in &costs.providers {
+            if let Some(balance) = lock(&self.providers).get_mut(provider) {
+                balance.ship(mark, *cost);
             }
         }
     }
@@ -161,6 +198,11 @@ impl Ledger {
                 balance.held != NanoUsd::ZERO || balance.unshipped != NanoUsd::ZERO
             });
         }
+        lock(&self.providers).retain(|id, balance| {
+            let Some(quota) = next.provider(*id).and_then(|provider| provider.quota) else { return false };
+            (balance.shipped, balance.mark) = (quota.spent, next.shipped);
+            true
+        });
         *latest = next.clone();
     }
 
@@ -210,6 +252,14 @@ impl Balance {
 
     fn settled(&self) -> NanoUsd {
         self.shipped + self.unshipped
+    }
+
+    /// A cost has come to the database; a snapshot that was read since has it already.
+    fn ship(&mut self, mark: Mark, cost: NanoUsd) {
+        self.unshipped = NanoUsd(self.unshipped.0.saturating_sub(cost.0));
+        if mark > self.mark {
+            self.shipped = self.shipped + cost;
+        }
     }
 
     /// What may still be held; negative when more is spent than may be.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     catalog::{
-        Budget, Catalog, ClientKey, Tier, TieredPricing, TtlPrice,
+        Budget, Catalog, ClientKey, ProviderQuota, Tier, TieredPricing, TtlPrice,
         tests::{Fixture, budget, global_model, id},
     },
     ids::QuotaId,
@@ -35,6 +35,10 @@ fn limited(limit: i64) -> Budget {
 
 fn key(catalog: &Catalog) -> Arc<ClientKey> {
     catalog.client_keys[&id(Fixture::CLIENT_KEY)].clone()
+}
+
+fn by_account(accounts: Vec<(Account, NanoUsd)>) -> Shipped {
+    Shipped { accounts, ..Shipped::default() }
 }
 
 /// One answer, whose bound the test names itself.
@@ -150,11 +154,35 @@ fn a_transaction_that_a_snapshot_has_seen_is_not_added_again() {
     // Its commit was not answered; the snapshot shows that it had come through.
     ledger.rebase(&catalog(spent(500), mark(20)));
     assert_eq!(ledger.standing(account()).settled, NanoUsd(1_000), "in doubt, rather too much");
-    ledger.shipped(mark(20), &[(account(), NanoUsd(500))]);
+    ledger.shipped(mark(20), &by_account(vec![(account(), NanoUsd(500))]));
     assert_eq!(ledger.standing(account()).settled, NanoUsd(500));
     // Taken out of use by hand, as a reset does.
     ledger.rebase(&catalog(spent(0), mark(20)));
     assert_eq!(ledger.standing(account()).settled, NanoUsd::ZERO);
+}
+
+#[test]
+fn a_provider_whose_quota_is_spent_is_known_at_once_and_free_again_in_its_next_period() {
+    let world = |limit: i64, spent: i64, shipped| {
+        let mut parts = Fixture::new().parts;
+        parts.providers[0].quota = Some(ProviderQuota { limit: NanoUsd(limit), spent: NanoUsd(spent), ends_at: NOW });
+        parts.shipped = shipped;
+        Arc::new(Catalog::build(parts).unwrap())
+    };
+    let mark = |offset| Mark { epoch: 1, segment: 0, offset };
+    let first = world(100, 60, mark(1));
+    let (ledger, provider) = (Ledger::new(first.clone()), first.providers[0].clone());
+    assert!(!ledger.is_spent(&provider));
+    ledger.spend(&provider, NanoUsd(39));
+    assert!(!ledger.is_spent(&provider));
+    ledger.spend(&provider, NanoUsd(1));
+    assert!(ledger.is_spent(&provider));
+    let costs = Shipped { providers: vec![(provider.id, NanoUsd(40))], ..Shipped::default() };
+    ledger.shipped(mark(2), &costs);
+    assert!(ledger.is_spent(&provider));
+    ledger.rebase(&world(100, 0, mark(2)));
+    assert!(!ledger.is_spent(&provider), "the period is another");
+    assert!(!ledger.is_spent(&crate::catalog::tests::provider(1, "without quota")));
 }
 
 /// What may happen to an account.
@@ -217,7 +245,7 @@ proptest! {
                     shipped += costs.iter().sum::<i64>();
                     mark.offset += 1;
                     let costs: Vec<_> = costs.into_iter().map(|cost| (account(), NanoUsd(cost))).collect();
-                    ledger.shipped(mark, &costs);
+                    ledger.shipped(mark, &by_account(costs));
                 }
                 Step::Reload => ledger.rebase(&catalog(Budget { spent: NanoUsd(shipped), ..limited(limit) }, mark)),
                 Step::Settle { .. } | Step::Release { .. } => {}

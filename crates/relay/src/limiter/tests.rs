@@ -42,6 +42,7 @@ fn route(key: u128) -> Route {
             billing_type: BillingType::PayAsYouGo,
             priority: 1,
             is_active: true,
+            quota: None,
             quota_expires_at: None,
             rpm_limit: None,
             rate_limit: None,

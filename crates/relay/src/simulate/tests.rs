@@ -87,6 +87,7 @@ fn catalog(keys: &[(i32, Option<u32>)]) -> Arc<Catalog> {
             billing_type: BillingType::PayAsYouGo,
             priority: *priority,
             is_active: true,
+            quota: None,
             quota_expires_at: None,
             rpm_limit: None,
             rate_limit: None,

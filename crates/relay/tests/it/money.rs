@@ -1,7 +1,8 @@
 //! Accounts with a limit: what is held, what is lowered, what is refused, and what every ending leaves behind.
 
-use crate::support::{self, Builder, Gateway, MODEL, WIRES, account, gateway, post, read, scripted};
+use crate::support::{self, Builder, Gateway, MODEL, START_US, WIRES, account, gateway, post, read, scripted};
 use domain::{
+    catalog::ProviderQuota,
     format::{ApiFormat, OnDisconnect, Status},
     money::NanoUsd,
 };
@@ -276,4 +277,25 @@ async fn usage_reported_above_its_bounds_is_settled_in_full_and_counted() {
     assert_eq!(gw.spent(), cost);
     assert_eq!(gw.ledger.excess(), u64::try_from(cost.0 - hold(100).0).unwrap());
     assert_eq!(gw.post(&path, &body).await.status, StatusCode::PAYMENT_REQUIRED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_whose_monthly_quota_is_spent_is_passed_over_until_its_next_period() {
+    let answer = || Upstream::local().always(healthy());
+    let (first, second) = (answer(), answer());
+    let gw = gateway().upstream(ApiFormat::Claude, &first).upstream(ApiFormat::Claude, &second).with(|gw| {
+        // Worth a request and a half.
+        let limit = NanoUsd((12 * INPUT + 2 * OUTPUT) * 3 / 2);
+        gw.parts.providers[0].quota =
+            Some(ProviderQuota { limit, spent: NanoUsd::ZERO, ends_at: START_US + 60_000_000 });
+    });
+    let gw = gw.start();
+    let (path, body) = ask(ApiFormat::Claude, false);
+    for want in [(1, 0), (2, 0), (2, 1)] {
+        assert_eq!(gw.post(&path, &body).await.status, StatusCode::OK);
+        assert_eq!((first.requests().len(), second.requests().len()), want);
+    }
+    let trace = gw.kept.settled.lock().unwrap()[2].trace.clone();
+    let skipped: Vec<_> = trace.entries.iter().map(|entry| (entry.code.as_str(), entry.number)).collect();
+    assert_eq!(skipped, [("provider_quota_exhausted", (START_US + 60_000_000) / 1_000)]);
 }

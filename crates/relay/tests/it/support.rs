@@ -237,6 +237,7 @@ impl Builder {
             billing_type: BillingType::PayAsYouGo,
             priority: i32::try_from(number).unwrap(),
             is_active: true,
+            quota: None,
             quota_expires_at: None,
             rpm_limit: None,
             rate_limit: None,

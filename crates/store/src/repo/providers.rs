@@ -2,7 +2,13 @@
 
 use super::Entity;
 use crate::db::{DbError, Row, Tx, Value};
-use domain::{catalog::Provider, format::BillingType, ids::ProviderId, money::NanoUsd};
+use domain::{
+    catalog::{Provider, ProviderQuota},
+    format::BillingType,
+    ids::ProviderId,
+    money::NanoUsd,
+};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// A provider's configuration.
@@ -40,15 +46,22 @@ pub struct ProviderRow {
     pub concurrent_limit: Option<u32>,
 }
 
+/// A day of a provider's period has 24 hours, whatever clocks do.
+const DAY_US: i64 = 86_400_000_000;
+
 impl ProviderRow {
-    /// As the catalog holds it.
-    pub fn provider(&self) -> Provider {
+    /// As the catalog holds it; `used` is what it has cost in its running period.
+    pub fn provider(&self, used: NanoUsd) -> Provider {
+        let quota = self.monthly_quota_usd.filter(|_| self.billing_type == BillingType::MonthlyQuota);
+        let length_us = i64::from(self.quota_reset_day).saturating_mul(DAY_US);
+        let ends_at = self.quota_last_reset_at.map_or(i64::MAX, |last| last.saturating_add(length_us));
         Provider {
             id: self.id,
             name: self.name.clone(),
             billing_type: self.billing_type,
             priority: self.provider_priority,
             is_active: self.is_active,
+            quota: quota.map(|limit| ProviderQuota { limit, spent: used, ends_at }),
             quota_expires_at: self.quota_expires_at,
             rpm_limit: self.rpm_limit,
             rate_limit: self.rate_limit,
@@ -123,6 +136,12 @@ impl Entity for ProviderRow {
 /// All providers.
 pub async fn all(tx: &mut Tx) -> Result<Vec<ProviderRow>, DbError> {
     super::select(tx, "", vec![]).await
+}
+
+/// What providers have cost in their running periods; those that have cost nothing are left out.
+pub(crate) async fn used(tx: &mut Tx) -> Result<HashMap<ProviderId, NanoUsd>, DbError> {
+    const USED: &str = "SELECT id, monthly_used_usd FROM providers WHERE monthly_used_usd <> 0";
+    tx.rows(USED, vec![]).await?.iter().map(|row| Ok((row.id("id")?, row.usd("monthly_used_usd")?))).collect()
 }
 
 /// Adds a provider.

@@ -8,8 +8,8 @@ use crate::{
 };
 use domain::{
     ids::{NodeId, RequestId},
-    money::NanoUsd,
-    records::{Account, Record, Settled},
+    ledger::Shipped,
+    records::{Record, Settled},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -45,9 +45,6 @@ pub(super) struct Batch {
     /// It ends before the journal does.
     pub(super) more: bool,
 }
-
-/// By how much a batch moves what accounts have spent.
-pub(super) type Spent = Vec<(Account, NanoUsd)>;
 
 /// Reads on from a place.
 pub(super) fn read(shared: &Shared, from: Position, bounds: Bounds) -> Result<Batch, ShipError> {
@@ -134,15 +131,15 @@ pub(super) async fn settled_before(tx: &mut Tx, batch: &Batch) -> Result<HashSet
 
 /// Puts a batch into the tables; what `replaced` names is taken out first.
 ///
-/// What accounts have spent by it; `None` if other requests have rows, too: the transaction is then to be undone. Asking for them in every batch would cost
-/// more than doing a batch again in the rare case.
+/// What was spent by it; `None` if other requests have rows, too: the transaction is then to be undone. Asking for them in
+/// every batch would cost more than doing a batch again in the rare case.
 pub(super) async fn write(
     tx: &mut Tx,
     node: NodeId,
     batch: &Batch,
     refusals: &[(Uuid, RefusalCount)],
     replaced: &HashSet<RequestId>,
-) -> Result<Option<Spent>, DbError> {
+) -> Result<Option<Shipped>, DbError> {
     let mut tally = Tally::default();
     for settled in batch.settled.iter().filter(|settled| replaced.contains(&settled.usage.request_id)) {
         take_out(tx, settled, &mut tally).await?;

@@ -2,7 +2,7 @@
 
 use super::{
     ShipError,
-    batch::{self, Batch, Bounds, Change, Spent},
+    batch::{self, Batch, Bounds, Change},
     marks,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 use domain::{
     ids::{NodeId, RequestId},
-    ledger::{Ledger, Mark},
+    ledger::{Ledger, Mark, Shipped},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -70,7 +70,7 @@ struct Doubtful {
     /// It has come through if the database is as far as this.
     mark: Position,
     settlements: u64,
-    spent: Spent,
+    spent: Shipped,
 }
 
 /// Where shipping stands.

@@ -4,6 +4,7 @@ use crate::db::{DbError, Tx};
 use domain::{
     format::RequestType,
     ids::{ClientKeyId, GlobalModelId, ProviderId, ProviderKeyId, UserId},
+    ledger::Shipped,
     money::NanoUsd,
     records::{Account, AttemptOutcome, Settled},
 };
@@ -98,11 +99,14 @@ impl Tally {
         }
     }
 
-    /// Moves every counter. Hands back what each account has spent by it.
+    /// Moves every counter. Hands back what was spent by it.
     ///
     /// Users come first, which locks their rows: no period opens or closes before this transaction has ended.
-    pub(super) async fn write(self, tx: &mut Tx) -> Result<Vec<(Account, NanoUsd)>, DbError> {
-        let spent = self.accounts.iter().map(|(account, cost)| (*account, NanoUsd(*cost))).collect();
+    pub(super) async fn write(self, tx: &mut Tx) -> Result<Shipped, DbError> {
+        let spent = Shipped {
+            accounts: self.accounts.iter().map(|(account, cost)| (*account, NanoUsd(*cost))).collect(),
+            providers: self.providers.iter().map(|(provider, cost)| (*provider, NanoUsd(*cost))).collect(),
+        };
         const USER: &str = "UPDATE users SET total_usd = total_usd + $2 WHERE id = $1";
         for (user, cost) in self.users.into_iter().filter(|(_, cost)| *cost != 0) {
             tx.run(USER, vec![user.uuid().into(), cost.into()]).await?;
