@@ -10,6 +10,7 @@ mod hostile;
 mod live;
 mod money;
 mod operators;
+mod outage;
 mod schedule;
 mod simulate;
 mod support;
