@@ -46,7 +46,7 @@ pub(crate) fn folder_with(base_url: &str) -> Home {
 fn write_documents(home: &Home, base_url: &str) {
     let mut text = format!(
         "users: [{{username: ann, email: ann@example.com, password: null}}]\n\
-         api_keys: [{{name: laptop, user: ann, key: {CLIENT_KEY}, rate_limit: null}}, {{name: phone, user: ann}}]\n\
+         api_keys: [{{name: laptop, user: ann, key: {CLIENT_KEY}}}, {{name: phone, user: ann}}]\n\
          global_models:\n  - name: {MODEL}\n    display_name: Big Model\n    default_tiered_pricing: \
          {{tiers: [{{up_to: null, input_price_per_1m: 3, output_price_per_1m: 15}}]}}\nproviders:\n"
     );
