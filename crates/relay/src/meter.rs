@@ -198,7 +198,8 @@ pub(crate) fn settle(
         let (key_id, _) = last.as_ref()?;
         call.catalog.routes(call.model.id).iter().find(|route| route.key.id == *key_id).cloned()
     });
-    let delivered = measured.delivered;
+    // Counting tokens costs nothing, also where a request has a price.
+    let delivered = measured.delivered && call.request_type != RequestType::CountTokens;
     let bill = route.as_ref().map_or_else(Bill::default, |route| billed(&tokens, &call, route, delivered));
     let price_version_id = route.as_ref().and_then(|route| EffectivePrice::of(&call.model, &route.model).version);
     let upstream_status = flown.rows.last().and_then(|row| row.status_code);

@@ -1,7 +1,10 @@
 //! Token counting: asked upstream where that can be, else estimated and marked.
 
 use crate::support::{MODEL, gateway, scripted};
-use domain::format::{ApiFormat, RequestType, Status, UsageSource};
+use domain::{
+    format::{ApiFormat, RequestType, Status, UsageSource},
+    money::NanoUsd,
+};
 use serde_json::json;
 use testkit::{ErrorShape, Reply};
 
@@ -39,6 +42,7 @@ async fn a_candidate_that_can_count_is_asked() {
         let gw = gateway()
             .upstream(format, &upstream)
             .with(|builder| builder.parts.provider_keys[0].max_concurrent = Some(0))
+            .with(|builder| builder.parts.global_models[0].price_per_request = Some(NanoUsd(7)))
             .start();
         let got = gw.post(path, body).await;
         assert_eq!(got.status, 200, "{format}: {}", got.text());
