@@ -7,7 +7,9 @@ mod check;
 pub mod document;
 mod export;
 pub mod http;
+mod money;
 
 pub use apply::{Action, ApplyError, ApplyOptions, Change, FieldChange, MintedKey, Report, Resolver, apply, preview};
 pub use check::{Checked, Finding, Level, check};
 pub use export::{ExportError, Secrets, export};
+pub use money::{book, reset_quota};

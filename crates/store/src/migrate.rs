@@ -10,6 +10,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "init", include_str!("../migrations/0001_init.sql")),
     (2, "accounts", include_str!("../migrations/0002_accounts.sql")),
     (3, "live", include_str!("../migrations/0003_live.sql")),
+    (4, "notifications", include_str!("../migrations/0004_notifications.sql")),
 ];
 
 /// Why the schema is not this version's.

@@ -5,7 +5,7 @@
 
 pub mod api_keys;
 pub mod audit;
-mod balances;
+pub mod balances;
 pub mod candidates;
 pub mod endpoints;
 pub mod global_models;

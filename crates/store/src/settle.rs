@@ -6,6 +6,7 @@
 //!
 //! Architecture invariant: money moves here only for rows that are new, or by the difference to the row they replace.
 
+mod alerts;
 mod batch;
 mod recover;
 mod ship;

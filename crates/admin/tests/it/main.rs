@@ -6,6 +6,7 @@ mod example;
 mod export;
 mod generated;
 mod http;
+mod money;
 mod prune;
 mod quotas;
 mod refused;

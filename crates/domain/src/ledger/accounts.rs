@@ -140,6 +140,25 @@ impl Ledger {
         Ok(hold)
     }
 
+    /// Holds an amount without a request, while it is taken out of the account's limit elsewhere.
+    ///
+    /// # Errors
+    /// [`Short`] when requests in flight hold it, or it is spent.
+    pub fn set_aside(self: &Arc<Self>, account: Account, amount: NanoUsd) -> Result<Hold, Short> {
+        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
+        let limit = budget_of(&latest, account).and_then(|budget| budget.limit);
+        let Some(limit) = limit else { return Ok(Hold::default()) };
+        let mut balances = self.balances(account);
+        let balance = balances.entry(account).or_insert_with(|| Balance::of(&latest, account));
+        let left = balance.left(limit);
+        if amount > left {
+            return Err(Short { left, needed: amount });
+        }
+        balance.held = balance.held + amount;
+        self.held.fetch_add(amount.0, Ordering::Relaxed);
+        Ok(Hold { open: Some((self.clone(), account)), amount, is_limited: true, lowered_to: None })
+    }
+
     /// Adds to what an account has settled, or takes from it: a settlement was replaced by another.
     pub fn correct(&self, account: Account, difference: NanoUsd) {
         self.change(account, |balance| balance.unshipped = balance.unshipped + difference);

@@ -6,7 +6,7 @@
 
 use crate::{
     db::{DbError, Row, Tx},
-    feed,
+    feed, mint,
 };
 use domain::{
     catalog::Budget,
@@ -172,6 +172,26 @@ pub async fn close(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
     tx.run(EMPTY, vec![user.uuid().into()]).await?;
     feed::append(tx, "user_quotas", user.uuid()).await?;
     Ok(true)
+}
+
+/// Lets the user spend anew, by hand: a period is followed by another with the same end, and without one what was spent
+/// is forgiven. What was spent before it, or `None` if there is no such user.
+pub async fn reset(tx: &mut Tx, user: UserId) -> Result<Option<NanoUsd>, DbError> {
+    const USED: &str = "SELECT used_usd FROM users WHERE id = $1 AND NOT is_deleted";
+    const ACTIVE: &str = "SELECT id, user_id, quota_type, quota_usd, period_start, period_end FROM user_quotas \
+                          WHERE user_id = $1 AND is_active";
+    const FORGET: &str = "UPDATE users SET forgiven_usd = forgiven_usd + used_usd, used_usd = 0 WHERE id = $1";
+    touch(tx, user).await?;
+    let Some(row) = tx.row(USED, vec![user.uuid().into()]).await? else { return Ok(None) };
+    let used = row.usd("used_usd")?;
+    if let Some(row) = tx.row(ACTIVE, vec![user.uuid().into()]).await? {
+        let before = read(&row)?;
+        open(tx, &QuotaRow { id: mint(), period_start: tx.now_us(), ..before }).await?;
+    } else {
+        tx.run(FORGET, vec![user.uuid().into()]).await?;
+        feed::append(tx, "users", user.uuid()).await?;
+    }
+    Ok(Some(used))
 }
 
 /// Locks the user's row for the rest of the transaction.

@@ -1,6 +1,6 @@
 //! What one transaction ships: records read from the journal, and their way into the tables.
 
-use super::{ShipError, tally::Tally};
+use super::{ShipError, alerts::Alert, tally::Tally};
 use crate::{
     db::{DbError, Tx, Value},
     journal::{Next, Position, Reader, RefusalCount, SegmentId, Shared, open_segment},
@@ -131,7 +131,7 @@ pub(super) async fn settled_before(tx: &mut Tx, batch: &Batch) -> Result<HashSet
 
 /// Puts a batch into the tables; what `replaced` names is taken out first.
 ///
-/// What was spent by it; `None` if other requests have rows, too: the transaction is then to be undone. Asking for them in
+/// What was spent by it and what that reached; `None` if other requests have rows, too: the transaction is then to be undone. Asking for them in
 /// every batch would cost more than doing a batch again in the rare case.
 pub(super) async fn write(
     tx: &mut Tx,
@@ -139,7 +139,7 @@ pub(super) async fn write(
     batch: &Batch,
     refusals: &[(Uuid, RefusalCount)],
     replaced: &HashSet<RequestId>,
-) -> Result<Option<Shipped>, DbError> {
+) -> Result<Option<(Shipped, Vec<Alert>)>, DbError> {
     let mut tally = Tally::default();
     for settled in batch.settled.iter().filter(|settled| replaced.contains(&settled.usage.request_id)) {
         take_out(tx, settled, &mut tally).await?;

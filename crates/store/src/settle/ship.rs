@@ -2,6 +2,7 @@
 
 use super::{
     ShipError,
+    alerts::Alert,
     batch::{self, Batch, Bounds, Change},
     marks,
 };
@@ -71,6 +72,7 @@ struct Doubtful {
     mark: Position,
     settlements: u64,
     spent: Shipped,
+    alerts: Vec<Alert>,
 }
 
 /// Where shipping stands.
@@ -238,10 +240,11 @@ impl Shipper {
             let replaced = batch::settled_before(&mut tx, batch).await?;
             spent = batch::write(&mut tx, self.node, batch, refusals, &replaced).await?;
         }
-        let Some(spent) = spent else {
+        let Some((spent, alerts)) = spent else {
             return Err(DbError::Unstorable("a request was settled by somebody else meanwhile".to_owned()).into());
         };
-        let done = batch.marks.values().last().map(|mark| Doubtful { mark: *mark, settlements: batch.count, spent });
+        let settlements = batch.count;
+        let done = batch.marks.values().last().map(|mark| Doubtful { mark: *mark, settlements, spent, alerts });
         self.at = None;
         self.doubtful = done;
         // A snapshot that is read now must either have all of it, and memory know that, or nothing.
@@ -258,6 +261,7 @@ impl Shipper {
     /// A transaction has come through.
     fn done(&self, done: &Doubtful) {
         self.journal.shared().shipped(done.settlements);
+        done.alerts.iter().for_each(Alert::tell);
         if let Some(ledger) = &self.ledger {
             let Position { segment, offset } = done.mark;
             let mark = Mark { epoch: segment.epoch, segment: segment.number, offset };

@@ -1,6 +1,7 @@
 //! The sums that a batch of settlements moves.
 
-use crate::db::{DbError, Tx};
+use super::alerts::{Alert, Level, Subject};
+use crate::db::{DbError, Row, Tx};
 use domain::{
     format::RequestType,
     ids::{ClientKeyId, GlobalModelId, ProviderId, ProviderKeyId, UserId},
@@ -99,20 +100,23 @@ impl Tally {
         }
     }
 
-    /// Moves every counter. Hands back what was spent by it.
+    /// Moves every counter. Hands back what was spent by it, and what that reached.
     ///
     /// Users come first, which locks their rows: no period opens or closes before this transaction has ended.
-    pub(super) async fn write(self, tx: &mut Tx) -> Result<Shipped, DbError> {
+    pub(super) async fn write(self, tx: &mut Tx) -> Result<(Shipped, Vec<Alert>), DbError> {
         let spent = Shipped {
             accounts: self.accounts.iter().map(|(account, cost)| (*account, NanoUsd(*cost))).collect(),
             providers: self.providers.iter().map(|(provider, cost)| (*provider, NanoUsd(*cost))).collect(),
         };
+        let mut alerts = Vec::new();
         const USER: &str = "UPDATE users SET total_usd = total_usd + $2 WHERE id = $1";
         for (user, cost) in self.users.into_iter().filter(|(_, cost)| *cost != 0) {
             tx.run(USER, vec![user.uuid().into(), cost.into()]).await?;
         }
         for (account, cost) in self.accounts.into_iter().filter(|(_, cost)| *cost != 0) {
-            spend(tx, account, cost).await?;
+            if let Some(level) = spend(tx, account, cost).await? {
+                alerts.extend(level.raise(tx).await?);
+            }
         }
         const KEY: &str = "UPDATE api_keys SET total_requests = total_requests + $2, \
                            total_cost_usd = total_cost_usd + $3, \
@@ -121,9 +125,18 @@ impl Tally {
             let values = vec![key.uuid().into(), sums.requests.into(), sums.cost.into(), sums.last_used_at.into()];
             tx.run(KEY, values).await?;
         }
-        const PROVIDER: &str = "UPDATE providers SET monthly_used_usd = monthly_used_usd + $2 WHERE id = $1";
+        const PROVIDER: &str = "UPDATE providers SET monthly_used_usd = monthly_used_usd + $2 WHERE id = $1 \
+                                RETURNING monthly_used_usd, CASE WHEN billing_type = 'monthly_quota' \
+                                THEN monthly_quota_usd END AS quota_usd, quota_last_reset_at";
         for (provider, cost) in self.providers.into_iter().filter(|(_, cost)| *cost != 0) {
-            tx.run(PROVIDER, vec![provider.uuid().into(), cost.into()]).await?;
+            let row = tx.row(PROVIDER, vec![provider.uuid().into(), cost.into()]).await?;
+            let Some(row) = row else { continue };
+            if let Some(limit) = row.opt_int("quota_usd")? {
+                let began = row.opt_int("quota_last_reset_at")?.unwrap_or_default();
+                let (subject, used) = (Subject::Provider(provider.uuid()), row.int("monthly_used_usd")?);
+                let level = Level { subject, period: began.to_string(), cost, used, limit };
+                alerts.extend(level.raise(tx).await?);
+            }
         }
         for (key, sums) in self.provider_keys {
             sums.write(tx, key).await?;
@@ -132,7 +145,7 @@ impl Tally {
         for (model, requests) in self.models.into_iter().filter(|(_, requests)| *requests != 0) {
             tx.run(MODEL, vec![model.uuid().into(), requests.into()]).await?;
         }
-        Ok(spent)
+        Ok((spent, alerts))
     }
 }
 
@@ -162,29 +175,45 @@ impl ProviderKeySums {
 }
 
 /// Moves what is spent from an account: a period's mirror in the user's row while it is the one in force; what is spent
-/// outside periods past an open one.
-async fn spend(tx: &mut Tx, account: Account, cost: i64) -> Result<(), DbError> {
-    const QUOTA: &str = "UPDATE user_quotas SET used_usd = used_usd + $2 WHERE id = $1";
+/// outside periods past an open one. Hands back how far a user's limit is used up.
+async fn spend(tx: &mut Tx, account: Account, cost: i64) -> Result<Option<Level>, DbError> {
+    const QUOTA: &str = "UPDATE user_quotas SET used_usd = used_usd + $2 WHERE id = $1 RETURNING used_usd, quota_usd";
     const MIRROR: &str = "UPDATE users SET used_usd = used_usd + $2 WHERE id = $1 \
                           AND EXISTS (SELECT 1 FROM user_quotas WHERE id = $3 AND is_active)";
     const USER: &str = "UPDATE users SET used_usd = used_usd + $2 WHERE id = $1 \
-                        AND NOT EXISTS (SELECT 1 FROM user_quotas WHERE user_id = $1 AND is_active)";
+                        AND NOT EXISTS (SELECT 1 FROM user_quotas WHERE user_id = $1 AND is_active) \
+                        RETURNING used_usd, quota_usd, forgiven_usd";
     const LATE: &str = "UPDATE users SET forgiven_usd = forgiven_usd + $2 WHERE id = $1 \
                         AND EXISTS (SELECT 1 FROM user_quotas WHERE user_id = $1 AND is_active)";
     const BALANCE: &str = "UPDATE api_keys SET balance_used_usd = balance_used_usd + $2, \
                            current_balance_usd = current_balance_usd - $2 WHERE id = $1";
     match account {
         Account::Quota(user, quota) => {
-            tx.run(QUOTA, vec![quota.uuid().into(), cost.into()]).await?;
+            let row = tx.row(QUOTA, vec![quota.uuid().into(), cost.into()]).await?;
             tx.run(MIRROR, vec![user.uuid().into(), cost.into(), quota.uuid().into()]).await?;
+            level(row, user, cost, |_| Ok(quota.to_string()))
         }
         Account::User(user) => {
-            tx.run(USER, vec![user.uuid().into(), cost.into()]).await?;
+            let row = tx.row(USER, vec![user.uuid().into(), cost.into()]).await?;
             tx.run(LATE, vec![user.uuid().into(), cost.into()]).await?;
+            // Each reset forgives something, and what comes after it is another period.
+            level(row, user, cost, |row| Ok(format!("after {}", row.int("forgiven_usd")?)))
         }
         Account::Key(key) => {
             tx.run(BALANCE, vec![key.uuid().into(), cost.into()]).await?;
+            Ok(None)
         }
     }
-    Ok(())
+}
+
+fn level(
+    row: Option<Row>,
+    user: UserId,
+    cost: i64,
+    period: impl FnOnce(&Row) -> Result<String, DbError>,
+) -> Result<Option<Level>, DbError> {
+    let Some(row) = row else { return Ok(None) };
+    let Some(limit) = row.opt_int("quota_usd")? else { return Ok(None) };
+    let (subject, used) = (Subject::User(user.uuid()), row.int("used_usd")?);
+    Ok(Some(Level { subject, period: period(&row)?, cost, used, limit }))
 }

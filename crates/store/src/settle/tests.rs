@@ -35,7 +35,44 @@ testkit::on_both![
     texts_from_outside_may_hold_anything,
     a_batch_is_written_in_few_statements_however_many_rows_it_has,
     rows_that_differ_in_one_thing_only_keep_it,
+    a_quota_alerts_once_and_again_after_a_reset,
 ];
+
+async fn a_quota_alerts_once_and_again_after_a_reset(home: Home) {
+    let world = World::new(home).await;
+    let store = &world.store;
+    let cost = sample::cost().total.0;
+    let mut tx = store.db().begin().await.unwrap();
+    let row = crate::repo::users::UserRow { quota_usd: Some(NanoUsd(cost * 5 / 2)), ..sample::user_row() };
+    assert!(crate::repo::users::update(&mut tx, &row).await.unwrap());
+    tx.commit().await.unwrap();
+    let ship = async |number| {
+        let account = Some(Account::User(sample::user()));
+        world.settle(Settled { account, ..sample::settled(number) }).await;
+        world.ship().await;
+    };
+    let told =
+        async || sample::number(store, "SELECT CAST(COALESCE(SUM(threshold), 0) AS BIGINT) FROM notifications").await;
+
+    ship(1).await;
+    assert_eq!(told().await, 0, "40 %");
+    ship(2).await;
+    assert_eq!(told().await, 50 + 80, "80 %");
+    ship(3).await;
+    assert_eq!(told().await, 50 + 80 + 100);
+    ship(4).await;
+    assert_eq!(told().await, 50 + 80 + 100, "once");
+
+    let mut tx = store.db().begin().await.unwrap();
+    let used = crate::repo::quotas::reset(&mut tx, sample::user()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(used, Some(NanoUsd(4 * cost)));
+    ship(5).await;
+    ship(6).await;
+    assert_eq!(told().await, 2 * (50 + 80) + 100, "another period");
+    let report = crate::verify::run(store.db(), 10).await.unwrap();
+    assert_eq!(report.differences, 0, "{:?}", report.shown);
+}
 
 async fn a_settlement_becomes_its_rows_and_moves_every_counter(home: Home) {
     let world = World::new(home).await;
