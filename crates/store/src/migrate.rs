@@ -11,6 +11,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "accounts", include_str!("../migrations/0002_accounts.sql")),
     (3, "live", include_str!("../migrations/0003_live.sql")),
     (4, "notifications", include_str!("../migrations/0004_notifications.sql")),
+    (5, "provider_usage", include_str!("../migrations/0005_provider_usage.sql")),
 ];
 
 /// Why the schema is not this version's.

@@ -28,6 +28,19 @@ struct ProviderKeySums {
     last_error: Option<(i64, Option<String>)>,
 }
 
+/// Attempts of a provider within one of its windows.
+#[derive(Debug, Clone, Copy, Default)]
+struct WindowSums {
+    requests: i64,
+    successes: i64,
+    errors: i64,
+    response_ms: i64,
+    cost: i64,
+}
+
+/// Width of a provider's window, in microseconds.
+const WINDOW_US: i64 = 300_000_000;
+
 /// Sums by what they belong to. They are written in the order of ids, so that two transactions cannot block each other.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -35,6 +48,7 @@ pub(super) struct Tally {
     accounts: BTreeMap<Account, i64>,
     keys: BTreeMap<ClientKeyId, KeySums>,
     providers: BTreeMap<ProviderId, i64>,
+    windows: BTreeMap<(ProviderId, i64), WindowSums>,
     provider_keys: BTreeMap<ProviderKeyId, ProviderKeySums>,
     models: BTreeMap<GlobalModelId, i64>,
 }
@@ -85,16 +99,26 @@ impl Tally {
         plus(self.models.entry(usage.global_model_id).or_default(), sign);
         if let Some(provider) = usage.provider_id {
             plus(self.providers.entry(provider).or_default(), sign * usage.actual.total.0);
+            let began = settled.candidates.last().map_or(usage.created_at, |row| row.started_at);
+            let window = self.windows.entry((provider, began - began.rem_euclid(WINDOW_US))).or_default();
+            plus(&mut window.cost, sign * usage.actual.total.0);
         }
         for row in &settled.candidates {
             // Only an attempt that another one followed has a cost of its own.
             plus(self.providers.entry(row.provider_id).or_default(), sign * row.actual_cost_usd.0);
             let sums = self.provider_keys.entry(row.key_id).or_default();
+            let began = row.started_at;
+            let window = self.windows.entry((row.provider_id, began - began.rem_euclid(WINDOW_US))).or_default();
+            plus(&mut window.cost, sign * row.actual_cost_usd.0);
             sums.requests += sign;
+            window.requests += sign;
             sums.response_ms += sign * i64::from(row.latency_ms);
+            window.response_ms += sign * i64::from(row.latency_ms);
             match row.outcome {
-                AttemptOutcome::Success => sums.successes += sign,
-                AttemptOutcome::Failed => sums.errors += sign,
+                AttemptOutcome::Success => {
+                    (sums.successes, window.successes) = (sums.successes + sign, window.successes + sign)
+                }
+                AttemptOutcome::Failed => (sums.errors, window.errors) = (sums.errors + sign, window.errors + sign),
                 AttemptOutcome::Cancelled => {}
             }
         }
@@ -138,6 +162,9 @@ impl Tally {
                 alerts.extend(level.raise(tx).await?);
             }
         }
+        for ((provider, start_us), sums) in self.windows {
+            sums.write(tx, provider, start_us).await?;
+        }
         for (key, sums) in self.provider_keys {
             sums.write(tx, key).await?;
         }
@@ -146,6 +173,31 @@ impl Tally {
             tx.run(MODEL, vec![model.uuid().into(), requests.into()]).await?;
         }
         Ok((spent, alerts))
+    }
+}
+
+impl WindowSums {
+    async fn write(self, tx: &mut Tx, provider: ProviderId, start_us: i64) -> Result<(), DbError> {
+        const ADD: &str = "INSERT INTO provider_usage_tracking (provider_id, window_start, total_requests, \
+                           success_requests, error_requests, response_time_sum_ms, actual_cost) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (provider_id, window_start) DO UPDATE SET \
+                           total_requests = provider_usage_tracking.total_requests + excluded.total_requests, \
+                           success_requests = provider_usage_tracking.success_requests + excluded.success_requests, \
+                           error_requests = provider_usage_tracking.error_requests + excluded.error_requests, \
+                           response_time_sum_ms = \
+                           provider_usage_tracking.response_time_sum_ms + excluded.response_time_sum_ms, \
+                           actual_cost = provider_usage_tracking.actual_cost + excluded.actual_cost";
+        let values = vec![
+            provider.uuid().into(),
+            start_us.into(),
+            self.requests.into(),
+            self.successes.into(),
+            self.errors.into(),
+            self.response_ms.into(),
+            self.cost.into(),
+        ];
+        tx.run(ADD, values).await?;
+        Ok(())
     }
 }
 

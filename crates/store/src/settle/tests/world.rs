@@ -93,7 +93,7 @@ pub(super) async fn open(store: &Store, segment_bytes: u64) -> Opening {
 }
 
 /// Every counter that settlements move, summed over its table.
-const COUNTERS: [(&str, &str); 13] = [
+const COUNTERS: [(&str, &str); 18] = [
     ("rows", "SELECT COUNT(*) AS n FROM usage"),
     ("candidates", "SELECT COUNT(*) AS n FROM request_candidates"),
     ("traces", "SELECT COUNT(*) AS n FROM request_traces"),
@@ -106,6 +106,11 @@ const COUNTERS: [(&str, &str); 13] = [
     ("successes", "SELECT CAST(SUM(success_count) AS BIGINT) AS n FROM provider_api_keys"),
     ("errors", "SELECT CAST(SUM(error_count) AS BIGINT) AS n FROM provider_api_keys"),
     ("attempt time", "SELECT CAST(SUM(total_response_time_ms) AS BIGINT) AS n FROM provider_api_keys"),
+    ("window attempts", "SELECT CAST(COALESCE(SUM(total_requests), 0) AS BIGINT) AS n FROM provider_usage_tracking"),
+    ("window successes", "SELECT CAST(COALESCE(SUM(success_requests), 0) AS BIGINT) AS n FROM provider_usage_tracking"),
+    ("window errors", "SELECT CAST(COALESCE(SUM(error_requests), 0) AS BIGINT) AS n FROM provider_usage_tracking"),
+    ("window time", "SELECT CAST(COALESCE(SUM(response_time_sum_ms), 0) AS BIGINT) AS n FROM provider_usage_tracking"),
+    ("window cost", "SELECT CAST(COALESCE(SUM(actual_cost), 0) AS BIGINT) AS n FROM provider_usage_tracking"),
     ("model", "SELECT CAST(SUM(usage_count) AS BIGINT) AS n FROM global_models"),
 ];
 
@@ -134,6 +139,11 @@ pub(super) fn expected(requests: i64, more: i64) -> Vec<(&'static str, i64)> {
         requests,
         requests,
         80 * requests,
+        2 * requests,
+        requests,
+        requests,
+        80 * requests,
+        cost / 2 + 7 * requests,
         requests,
     ];
     COUNTERS.iter().map(|(name, _)| *name).zip(values).collect()
