@@ -4,7 +4,8 @@ use crate::{
     catalog::{Catalog, ProviderKey, Route},
     ids::{ClientKeyId, ProviderKeyId},
     limit::{
-        concurrency::{Permit, Slots},
+        concurrency::Permit,
+        key::{At, KeyCounts},
         rate::Admitted,
         window::Attempted,
     },
@@ -97,27 +98,16 @@ pub trait Limiter: Send + Sync + 'static {
     fn client_rate(&self, key: ClientKeyId, limit: u32) -> Answer<Result<Admitted, Duration>>;
     /// Takes one of the client key's slots; `None` when all are taken.
     fn client_slot(&self, key: ClientKeyId, limit: Option<u32>) -> Answer<Option<Permit>>;
-    /// The slots of a provider key, to look at.
-    fn key_slots(&self, key: ProviderKeyId) -> Arc<Slots>;
+    /// The counters of a provider key as this node has them, to look at.
+    fn key_counts(&self, key: ProviderKeyId) -> Arc<KeyCounts>;
     /// The instant that a plan looks at.
-    fn at(&self) -> Instants;
+    fn at(&self) -> At;
     /// Whether rates and slots of provider and endpoint would admit an attempt, as far as this node knows.
-    fn look_above(&self, route: &Route, at: Instants) -> Result<(), Busy>;
-    /// Whether the key's rate, day and month would.
-    fn look_key(&self, route: &Route, at: Instants) -> Result<(), Busy>;
+    fn look_above(&self, route: &Route, at: &At) -> Result<(), Busy>;
     /// Takes a token of every rate and a slot at every level of a candidate, all or none.
     fn upstream(&self, route: &Route, room: Room) -> Answer<Result<UpstreamPermits, Busy>>;
     /// The same without slots: counting tokens occupies no model.
     fn upstream_rates(&self, route: &Route) -> Answer<Result<(), Busy>>;
-}
-
-/// An instant on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instants {
-    /// [`Clock::unix_us`].
-    pub unix_us: i64,
-    /// [`Clock::monotonic_us`].
-    pub monotonic_us: u64,
 }
 
 /// The slots of a provider key that a caller may use; `None` is no limit.

@@ -13,8 +13,8 @@ use domain::{
     catalog::{Catalog, ProviderKey, Route},
     ids::{EndpointId, GlobalModelId, ModelId, ProviderKeyId},
     ledger::Ledger,
-    limit::concurrency::Slots,
-    ports::{Busy, Clock, Directory, Instants, Limiter, Room},
+    limit::key::{At, KeyCounts},
+    ports::{Busy, Clock, Directory, Limiter, Room},
     schedule::{
         Look, Out, SkipCode, StateView,
         adaptive::{GROWTH_MAX, surely_free},
@@ -46,17 +46,17 @@ const SUSPECT_RETRY_US: i64 = 1_000_000;
 /// One provider key.
 pub(crate) struct Key {
     state: Mutex<KeyState>,
-    slots: Arc<Slots>,
+    counts: Arc<KeyCounts>,
     /// Nothing keeps it back: [`KeyState::is_calm`]. Most keys are, and the planner need not open them.
     calm: AtomicBool,
     usable_since_us: AtomicI64,
 }
 
 impl Key {
-    fn new(state: KeyState, slots: Arc<Slots>) -> Self {
+    fn new(state: KeyState, counts: Arc<KeyCounts>) -> Self {
         let calm = AtomicBool::new(state.is_calm());
         let usable_since_us = AtomicI64::new(state.usable_since_us);
-        Self { state: Mutex::new(state), slots, calm, usable_since_us }
+        Self { state: Mutex::new(state), counts, calm, usable_since_us }
     }
 
     pub(crate) fn state(&self) -> Stated<'_> {
@@ -177,7 +177,7 @@ impl Health {
         if let Some(key) = self.keys.pin().get(&id) {
             return key.clone();
         }
-        let key = Arc::new(Key::new(KeyState::new(now_us), self.limiter.key_slots(id)));
+        let key = Arc::new(Key::new(KeyState::new(now_us), self.limiter.key_counts(id)));
         self.keys.pin().get_or_insert(id, key).clone()
     }
 
@@ -200,7 +200,7 @@ impl Health {
     pub(crate) fn room(&self, key: &ProviderKey, warm: bool, reserves: bool, now_us: i64) -> Room {
         let live = self.key(key.id, now_us);
         let state = live.state();
-        room(&state, key, live.slots.taken(), !warm && reserves, now_us)
+        room(&state, key, live.counts.slots.taken(), !warm && reserves, now_us)
     }
 
     /// An attempt begins, the `in_flight`th at this key.
@@ -333,23 +333,26 @@ pub struct View<'a> {
     may_probe: bool,
     reserves: bool,
     now_us: i64,
-    at: Instants,
+    at: At,
     /// What was found of the last endpoint and its provider: keys of one follow each other.
     above: Cell<Option<(EndpointId, Option<Busy>)>>,
 }
 
 impl View<'_> {
     /// What the limits of provider, endpoint and key say.
-    fn limits(&self, route: &Route) -> Option<Busy> {
+    fn limits(&self, live: &Key, route: &Route) -> Option<Busy> {
         let above = match self.above.get() {
             Some((endpoint, found)) if endpoint == route.endpoint.id => found,
             _ => {
-                let found = self.health.limiter.look_above(route, self.at).err();
+                let found = self.health.limiter.look_above(route, &self.at).err();
                 self.above.set(Some((route.endpoint.id, found)));
                 found
             }
         };
-        above.or_else(|| self.health.limiter.look_key(route, self.at).err())
+        above.or_else(|| {
+            let (code, wait) = live.counts.look(&route.key, &self.at).err()?;
+            Some(Busy { code, wait: Some(wait) })
+        })
     }
 }
 
@@ -378,7 +381,7 @@ impl View<'_> {
             if let Some(quota) = route.provider.quota.filter(|_| self.health.ledger.is_spent(&route.provider)) {
                 return Some(until(SkipCode::ProviderQuotaExhausted, quota.ends_at));
             }
-            self.limits(route).map(|Busy { code, wait }| match wait {
+            self.limits(live, route).map(|Busy { code, wait }| match wait {
                 Some(wait) => until(code, now_us.saturating_add(micros(wait))),
                 None => Out { code, until_us: 0, likely_us: 0 },
             })
@@ -392,7 +395,7 @@ impl View<'_> {
             // Load decides nothing where affinity does.
             return Look { out: unavailable().or_else(limits), probe: false, load_millis: 0, usable_since_us };
         }
-        let in_flight = live.slots.taken();
+        let in_flight = live.counts.slots.taken();
         if calm && key.max_concurrent.is_none_or(|limit| in_flight < surely_free(limit)) {
             let out = unavailable().or_else(limits);
             return Look { out, probe: false, load_millis: load(in_flight, key.max_concurrent), usable_since_us };

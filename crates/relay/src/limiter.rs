@@ -6,10 +6,11 @@ use domain::{
     ids::{ClientKeyId, EndpointId, ProviderId, ProviderKeyId},
     limit::{
         concurrency::{Permit, Slots},
+        key::{At, KeyCounts},
         rate::{Admitted, RateWindow},
         window::{FixedMinute, Periods, Span},
     },
-    ports::{Answer, Busy, Clock, Directory, Instants, Limiter, Room, UpstreamPermits},
+    ports::{Answer, Busy, Clock, Directory, Limiter, Room, UpstreamPermits},
     schedule::SkipCode,
 };
 use jiff::tz::TimeZone;
@@ -58,13 +59,6 @@ struct EndpointCounts {
     rate: Window,
 }
 
-#[derive(Default)]
-struct KeyCounts {
-    slots: Arc<Slots>,
-    rate: Window,
-    periods: Arc<Mutex<Periods>>,
-}
-
 /// The limiter of a node that stands alone.
 pub struct Local {
     clock: Arc<dyn Clock>,
@@ -73,7 +67,7 @@ pub struct Local {
     providers: PerId<ProviderId, ProviderCounts>,
     endpoints: PerId<EndpointId, EndpointCounts>,
     keys: PerId<ProviderKeyId, KeyCounts>,
-    /// The day and month of now; a zone that changes counts from the next day on.
+    /// The day and month of now.
     calendar: Mutex<(Span, Span)>,
 }
 
@@ -135,15 +129,16 @@ impl Local {
             Busy { code: room.refuses(counts.slots.taken()).unwrap_or(SkipCode::KeyReserved), wait: None }
         })?;
         permits[2] = Some(permit);
-        self.take_tokens(route)?;
-        self.roll(&counts, self.clock.unix_us());
+        let at = self.at();
+        self.take_tokens(route, &at)?;
+        counts.roll(&at);
         Ok(UpstreamPermits { permits, attempted: Some(Periods::take(&counts.periods)), in_flight })
     }
 
     /// Takes a token of every rate, or of none.
-    fn take_tokens(&self, route: &Route) -> Result<(), Busy> {
-        let at = self.at();
-        self.look_key_rates(route, at)?;
+    fn take_tokens(&self, route: &Route, at: &At) -> Result<(), Busy> {
+        let looked = self.keys.with(route.key.id, |counts| counts.look(&route.key, at));
+        looked.map_err(|(code, wait)| Busy { code, wait: Some(wait) })?;
         // Where a later one is full, the earlier ones go back.
         let Route { provider, endpoint, key, .. } = route;
         let busy = |code| move |wait| Busy { code, wait: Some(wait) };
@@ -171,38 +166,14 @@ impl Local {
         })
     }
 
-    fn look_key_rates(&self, route: &Route, at: Instants) -> Result<(), Busy> {
-        let key = &route.key;
-        if key.rate_limit.or(key.daily_limit).or(key.monthly_limit).is_none() {
-            return Ok(());
+    /// The business day and month of an instant; a zone that changes counts from the next day on.
+    fn calendar(&self, now_us: i64) -> (Span, Span) {
+        let mut calendar = lock(&self.calendar);
+        if !(calendar.0.start_us..calendar.0.end_us).contains(&now_us) {
+            let zone = TimeZone::get(&self.directory.catalog().settings.timezone).unwrap_or(TimeZone::UTC);
+            *calendar = Span::day_and_month(&zone, now_us);
         }
-        let full = |code| move |wait| Busy { code, wait: Some(wait) };
-        self.keys.with(key.id, |counts| {
-            look(&counts.rate, key.rate_limit, at.monotonic_us).map_err(full(SkipCode::KeyRate))?;
-            if key.daily_limit.or(key.monthly_limit).is_none() {
-                return Ok(());
-            }
-            let Periods { day, month } = self.roll(counts, at.unix_us);
-            let daily = key.daily_limit.map_or(Ok(()), |limit| day.look(limit, at.unix_us));
-            daily.map_err(full(SkipCode::KeyDaily))?;
-            let monthly = key.monthly_limit.map_or(Ok(()), |limit| month.look(limit, at.unix_us));
-            monthly.map_err(full(SkipCode::KeyMonthly))
-        })
-    }
-
-    /// A key's day and month, moved on to now.
-    fn roll(&self, counts: &KeyCounts, now_us: i64) -> Periods {
-        let is_now = |span: &Span| (span.start_us..span.end_us).contains(&now_us);
-        let mut periods = lock(&counts.periods);
-        if !is_now(&periods.day.span) {
-            let mut calendar = lock(&self.calendar);
-            if !is_now(&calendar.0) {
-                let zone = TimeZone::get(&self.directory.catalog().settings.timezone).unwrap_or(TimeZone::UTC);
-                *calendar = Span::day_and_month(&zone, now_us);
-            }
-            periods.roll(calendar.0, calendar.1);
-        }
-        *periods
+        *calendar
     }
 }
 
@@ -232,15 +203,17 @@ impl Limiter for Local {
         Answer::now(self.clients.with(key, |counts| counts.slots.take(limit)))
     }
 
-    fn key_slots(&self, key: ProviderKeyId) -> Arc<Slots> {
-        self.keys.with(key, |counts| counts.slots.clone())
+    fn key_counts(&self, key: ProviderKeyId) -> Arc<KeyCounts> {
+        self.keys.of(key)
     }
 
-    fn at(&self) -> Instants {
-        Instants { unix_us: self.clock.unix_us(), monotonic_us: self.clock.monotonic_us() }
+    fn at(&self) -> At {
+        let (unix_us, monotonic_us) = (self.clock.unix_us(), self.clock.monotonic_us());
+        let (day, month) = self.calendar(unix_us);
+        At { unix_us, monotonic_us, day, month }
     }
 
-    fn look_above(&self, route: &Route, at: Instants) -> Result<(), Busy> {
+    fn look_above(&self, route: &Route, at: &At) -> Result<(), Busy> {
         let Route { provider, endpoint, .. } = route;
         let full = |code| move |wait| Busy { code, wait: Some(wait) };
         let no_slot = |code| Err(Busy { code, wait: None });
@@ -267,16 +240,12 @@ impl Limiter for Local {
         })
     }
 
-    fn look_key(&self, route: &Route, at: Instants) -> Result<(), Busy> {
-        self.look_key_rates(route, at)
-    }
-
     fn upstream(&self, route: &Route, room: Room) -> Answer<Result<UpstreamPermits, Busy>> {
         Answer::now(self.take(route, room))
     }
 
     fn upstream_rates(&self, route: &Route) -> Answer<Result<(), Busy>> {
-        Answer::now(self.take_tokens(route))
+        Answer::now(self.take_tokens(route, &self.at()))
     }
 }
 

@@ -114,7 +114,7 @@ proptest! {
             let of_key = |held: &[(u128, UpstreamPermits)]| held.iter().filter(|(other, _)| *other == key).count();
             if take {
                 let fits = held.len() < 3 && of_key(&held) < 2;
-                let looked = limiter.look_above(&route(key), limiter.at());
+                let looked = limiter.look_above(&route(key), &limiter.at());
                 let taken = limiter.take(&route(key), TWO);
                 prop_assert_eq!(taken.is_ok(), fits);
                 prop_assert_eq!(looked.is_ok(), held.len() < 3);
