@@ -99,6 +99,14 @@ impl Catalog {
         self.provider_keys.get(&id)
     }
 
+    /// Every provider key with its endpoint and provider, in no particular order.
+    pub fn keys(&self) -> impl Iterator<Item = (&Provider, &Endpoint, &ProviderKey)> {
+        self.provider_keys.values().filter_map(|key| {
+            let endpoint = self.endpoints.get(&key.endpoint_id)?;
+            Some((&**self.provider(endpoint.provider_id)?, &**endpoint, &**key))
+        })
+    }
+
     /// The provider with this id.
     pub fn provider(&self, id: ProviderId) -> Option<&Arc<Provider>> {
         self.providers.iter().find(|provider| provider.id == id)

@@ -117,7 +117,8 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
     };
     let client = Client::new(ClientOptions { egress: config.egress.clone(), in_process: start.in_process })?;
     let relay = Relay::new(ports, config.bounds.clone(), client, &mut registry, requests.clone(), shutdown.clone());
-    telemetry::register(&mut registry, journal.clone(), published.clone(), traffic.clone());
+    let live = (relay.clone(), clock.clone());
+    telemetry::register(&mut registry, journal.clone(), published.clone(), traffic.clone(), live);
 
     let kept = live::restore(store.db(), relay.health(), &limiter, clock.unix_us()).await?;
     let live = (relay.clone(), limiter, kept);

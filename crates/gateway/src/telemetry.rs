@@ -5,14 +5,20 @@ use crate::{
     lines::{JsonLines, Lines, Out},
     listen::Traffic,
 };
-use domain::ports::Directory as _;
+use domain::{
+    catalog::Catalog,
+    ports::{Clock, Directory as _},
+    schedule::breaker::Weights,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{counter::ConstCounter, gauge::ConstGauge, info::Info},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, info::Info},
     registry::Registry,
 };
+use relay::{Relay, health::Shown};
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{self, IsTerminal as _},
     sync::Arc,
@@ -55,6 +61,8 @@ struct Figures {
     journal: Arc<Journal>,
     published: Arc<Published>,
     traffic: Arc<Traffic>,
+    relay: Relay,
+    clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for Figures {
@@ -69,10 +77,11 @@ pub(crate) fn register(
     journal: Arc<Journal>,
     published: Arc<Published>,
     traffic: Arc<Traffic>,
+    (relay, clock): (Relay, Arc<dyn Clock>),
 ) {
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("tollgate_build", "What runs", build);
-    registry.register_collector(Box::new(Figures { journal, published, traffic }));
+    registry.register_collector(Box::new(Figures { journal, published, traffic, relay, clock }));
 }
 
 impl Collector for Figures {
@@ -106,9 +115,51 @@ impl Collector for Figures {
         let excess = "Reported usage above what was held for it, in nano-dollars";
         counter("tollgate_hold_excess_nano_usd", excess, ledger.excess())?;
         counter("tollgate_interrupted", "Requests found open at the start", stats.interrupted)?;
-        counter("tollgate_accept_errors", "Connections that could not be accepted", self.traffic.accept_errors())
+        counter("tollgate_accept_errors", "Connections that could not be accepted", self.traffic.accept_errors())?;
+        self.upstreams(&catalog, &mut encoder)
     }
 }
+
+impl Figures {
+    /// Health of providers, endpoints and provider keys, all from the keys' last outcomes.
+    fn upstreams(&self, catalog: &Catalog, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let now_us = self.clock.unix_us();
+        let mut health: BTreeMap<Place, Weights> = BTreeMap::new();
+        let mut keys: BTreeMap<Place, Shown> = BTreeMap::new();
+        for (provider, endpoint, key) in catalog.keys() {
+            let shown = self.relay.health().shows(key, now_us);
+            let mut place = [("provider", provider.name.clone()), ("endpoint", String::new()), ("key", String::new())];
+            for (at, name) in [(0, &provider.name), (1, &endpoint.api_format.to_string()), (2, &key.name)] {
+                place[at].1.clone_from(name);
+                let sum = health.entry(place.clone()).or_default();
+                *sum = *sum + shown.weights;
+            }
+            keys.insert(place, shown);
+        }
+        let mut family = |name: &str, help: &str, values: Vec<(&Place, f64)>| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (place, value) in values {
+                ConstGauge::new(value).encode(family.encode_family(place)?)?;
+            }
+            Ok(())
+        };
+        let share = |weights: &Weights| f64::from(weights.health_millis()) / 1_000.0;
+        let health = health.iter().map(|(place, weights)| (place, share(weights))).collect();
+        family("tollgate_health_ratio", "Share of the last outcomes that were no failures", health)?;
+        let of = |value: &dyn Fn(&Shown) -> Option<f64>| {
+            keys.iter().filter_map(|(place, shown)| Some((place, value(shown)?))).collect()
+        };
+        let open = of(&|shown| Some(f64::from(u8::from(!shown.is_closed))));
+        family("tollgate_circuit_open", "Whether the key's circuit is not closed", open)?;
+        let in_flight = of(&|shown| Some(f64::from(shown.in_flight)));
+        family("tollgate_upstream_in_flight", "Attempts in flight", in_flight)?;
+        let limit = of(&|shown| shown.limit.map(f64::from));
+        family("tollgate_upstream_limit", "Attempts at a time, as set or as learned", limit)
+    }
+}
+
+/// Labels of a provider, an endpoint or a provider key; what is below is empty.
+type Place = [(&'static str, String); 3];
 
 /// How much a catalog holds, by kind.
 pub(crate) fn counts(catalog: &domain::catalog::Catalog) -> [(&'static str, u64); 5] {

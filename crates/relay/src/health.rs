@@ -21,7 +21,7 @@ use domain::{
         affinity::{Conversation, Record, Served, Table},
         attempt::{Effect, Verdict},
         blame::Blame,
-        breaker::{Backoff, Caller, Change, Event, Stand},
+        breaker::{Backoff, Caller, Change, Event, Stand, Weights},
         health::{Failed, KeyState},
     },
 };
@@ -121,6 +121,19 @@ pub struct Health {
     unknown: papaya::HashMap<ModelId, AtomicU32>,
     any_unknown: AtomicBool,
     pub(crate) queue: Arc<Queue>,
+}
+
+/// A provider key as people see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// Of its last outcomes.
+    pub weights: Weights,
+    /// It serves.
+    pub is_closed: bool,
+    /// Requests at a time, set or learned.
+    pub limit: Option<u32>,
+    /// Requests now.
+    pub in_flight: u32,
 }
 
 /// A catalog that stays as it is.
@@ -272,6 +285,18 @@ impl Health {
     /// The state of every key that was seen.
     pub fn states(&self) -> Vec<(ProviderKeyId, KeyState)> {
         self.keys.pin().iter().map(|(id, key)| (*id, key.state().clone())).collect()
+    }
+
+    /// What a key's outcomes weigh, whether its circuit is closed, its limit and how many are in flight.
+    pub fn shows(&self, key: &ProviderKey, now_us: i64) -> Shown {
+        let live = self.key(key.id, now_us);
+        let state = live.state();
+        Shown {
+            weights: state.breaker.window.weights(now_us),
+            is_closed: state.stand(now_us) == Stand::Closed,
+            limit: key.max_concurrent.or(state.learning.limit),
+            in_flight: live.counts.slots.taken(),
+        }
     }
 
     /// Takes over what an earlier process knew of a key, before requests come.

@@ -4,6 +4,7 @@
 
 use crate::ids::ClientKeyId;
 use serde::{Deserialize, Serialize};
+use std::ops::Add;
 
 /// Outcomes that are looked at.
 pub const WINDOW: usize = 20;
@@ -102,12 +103,41 @@ impl Window {
     /// The share of successes in thousandths, newer outcomes counting more: the oldest once, the next twice, and so on.
     /// 1,000 without outcomes.
     pub fn health_millis(&self, now_us: i64) -> u32 {
-        let (mut good, mut all) = (0_u32, 0);
+        self.weights(now_us).health_millis()
+    }
+
+    /// What that share is made of: endpoints and providers add up those of their keys.
+    pub fn weights(&self, now_us: i64) -> Weights {
+        let mut weights = Weights::default();
         for (weight, outcome) in (1_u32..).zip(self.recent(now_us)) {
-            all += weight;
-            good += if outcome.ok { weight } else { 0 };
+            weights.all += weight;
+            weights.good += if outcome.ok { weight } else { 0 };
         }
-        (good * 1_000_u32).checked_div(all).unwrap_or(1_000)
+        weights
+    }
+}
+
+/// Outcomes by their weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Weights {
+    /// Of those that were no failures.
+    pub good: u32,
+    /// Of all.
+    pub all: u32,
+}
+
+impl Weights {
+    /// The share of successes in thousandths; 1,000 without outcomes.
+    pub fn health_millis(self) -> u32 {
+        let share = (u64::from(self.good) * 1_000).checked_div(u64::from(self.all));
+        share.and_then(|share| u32::try_from(share).ok()).unwrap_or(1_000)
+    }
+}
+
+impl Add for Weights {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { good: self.good.saturating_add(other.good), all: self.all.saturating_add(other.all) }
     }
 }
 

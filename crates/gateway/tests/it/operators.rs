@@ -18,6 +18,9 @@ async fn operators_on_the_machine_see_how_it_does() {
         "tollgate_journal_writable 1",
         "tollgate_catalog_provider_keys 4",
         "tollgate_catalog_client_keys 1",
+        "tollgate_health_ratio{provider=\"provider-0\",endpoint=\"OPENAI\",key=\"main\"} 1.0",
+        "tollgate_health_ratio{provider=\"provider-0\",endpoint=\"\",key=\"\"} 1.0",
+        "tollgate_circuit_open{provider=\"provider-0\",endpoint=\"OPENAI\",key=\"main\"} 0.0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }

@@ -141,6 +141,10 @@ fn health_weighs_the_recent_more() {
     }
     assert_eq!(window.health_millis(3), 833, "(2 + 3) of (1 + 2 + 3)");
     assert_eq!(window.health_millis(1 + WINDOW_US), 1_000, "the failure is out of the window");
+    let mut other = Window::default();
+    other.push(Outcome { at_us: 3, ok: false, by: Caller(1) });
+    let both = window.weights(3) + other.weights(3);
+    assert_eq!(both.health_millis(), 714, "an endpoint's: 5 of 6 and 0 of 1");
 }
 
 proptest! {
