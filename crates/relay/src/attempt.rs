@@ -80,17 +80,15 @@ pub(crate) async fn run(
             && let Some(planned) = order.next()
         {
             let candidates = u32::try_from(order.len().min(max - tried.len() - 1)).unwrap_or(u32::MAX);
-            let queue_ms = if index == 0 { waiting.waited_ms() } else { 0 };
+            let queue_ms = if tried.is_empty() { waiting.waited_ms() } else { 0 };
             let place = Place { index, retry: 0, warm: planned.warm, queue_ms };
+            index += 1;
             match candidate(core, call, prompt, planned, place, candidates, deadline, &mut waiting, flight).await {
                 One::Answer(commit) => {
                     flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
                     return Outcome::Answer(commit);
                 }
-                One::Busy(skip) => {
-                    skipped.push(skip);
-                    continue;
-                }
+                One::Busy(skip) => skipped.push(skip),
                 One::Failed(failure, Next::Stop) if failure.verdict == Verdict::CallersFault => {
                     flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
                     return Outcome::HandOn(failure, planned.route.clone());
@@ -102,7 +100,6 @@ pub(crate) async fn run(
                     }
                 }
             }
-            index += 1;
         }
         if tried.is_empty() && Box::pin(waiting.turn(&skipped)).await {
             continue;

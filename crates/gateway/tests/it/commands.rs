@@ -58,15 +58,15 @@ fn write_documents(home: &Home, base_url: &str) {
 }
 
 /// The program as it serves.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What it said before it named its address.
     said: Vec<String>,
 }
 
 impl Serving {
-    async fn start(folder: &Path, arguments: &[&str]) -> Self {
+    pub(crate) async fn start(folder: &Path, arguments: &[&str]) -> Self {
         let mut command = tollgate(folder, &["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -84,7 +84,7 @@ impl Serving {
     }
 
     /// Ends it as an operator does; its log.
-    async fn terminate(self) -> String {
+    pub(crate) async fn terminate(self) -> String {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
         let ended = self.child.wait_with_output().await.unwrap();

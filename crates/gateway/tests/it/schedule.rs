@@ -1,8 +1,12 @@
 //! Scheduling on the running gateway: warm caches, failing keys, callers' mistakes, and what a restart keeps.
 
-use crate::support::{Wire, gateway};
-use std::collections::HashMap;
+use crate::{
+    commands::{Serving, folder_with, run},
+    support::{Ask, Wire, gateway, provider},
+};
+use std::{collections::HashMap, fmt::Write as _, time::Duration};
 use testkit::{ErrorShape, Reply, Upstream, servers::Home};
+use tokio::time::{Instant, sleep};
 
 testkit::on_both![limits_and_open_circuits_survive_a_restart];
 
@@ -90,4 +94,66 @@ async fn a_failing_key_is_left_alone_and_callers_mistakes_leave_everybody_else_a
     assert_eq!(gw.ask(Wire::Messages, "hi").whole().await.status, 200);
     assert_eq!((failing.requests().len(), serving.requests().len()), (5, 81), "nobody was driven elsewhere");
     gw.stop().await;
+}
+
+/// The program itself: agents stay on their keys, a failing key is left alone, a mistake is nobody else's, and all of it can
+/// be asked beside the running process.
+#[tokio::test]
+async fn the_program_schedules_and_tells_what_it_knows() {
+    let failing = upstream(Reply::error(ErrorShape::Server)).await;
+    let mut serving = Vec::new();
+    for _ in 0..2 {
+        serving.push(upstream(served().cache(4_000, 100, 0)).await);
+    }
+    let folder = folder_with(&failing.base_url());
+    let document = folder.path().join("catalog.yaml");
+    let text = std::fs::read_to_string(&document).unwrap();
+    let mut text = text.replace("name: laptop,", "name: laptop, rate_limit: null,");
+    for (number, upstream) in (1..).zip(&serving) {
+        let equal = provider(number, &upstream.base_url());
+        write!(text, "{}", equal.replace(&format!("provider_priority: {number}"), "provider_priority: 1")).unwrap();
+    }
+    std::fs::write(&document, text).unwrap();
+    let program = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
+    let ask =
+        |session: &str| Ask::on(program.address, Wire::Messages, "hi").header("x-claude-code-session-id", session);
+
+    for _ in 0..10 {
+        for session in 0..10 {
+            assert_eq!(ask(&format!("agent-{session}")).whole().await.status, 200);
+        }
+    }
+    assert_eq!(failing.requests().len(), 5, "five outcomes, then its circuit is open");
+    let mut homes: HashMap<String, Vec<usize>> = HashMap::new();
+    for (number, upstream) in serving.iter().enumerate() {
+        for request in upstream.requests() {
+            homes.entry(request.header("x-claude-code-session-id").unwrap().to_owned()).or_default().push(number);
+        }
+    }
+    assert!(homes.values().all(|turns| turns.len() == 10 && turns.iter().all(|at| *at == turns[0])), "{homes:?}");
+
+    let mistaken: Vec<Upstream> =
+        serving.into_iter().map(|upstream| upstream.always(Reply::error(ErrorShape::ContextTooLong))).collect();
+    for _ in 0..20 {
+        assert_eq!(ask("too-long").whole().await.status, 400);
+    }
+    let asked: usize = mistaken.iter().map(|upstream| upstream.requests().len()).sum();
+    assert_eq!(asked, 100 + 20, "each mistake was one upstream's business");
+
+    // What it knows is in the database within seconds.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (code, out, err) = run(folder.path(), &["explain", "laptop", "big-model", "--format", "CLAUDE"]).await;
+        assert_eq!(code, 0, "{err}");
+        assert!(
+            out.contains("1. provider-") && out.contains("2. provider-"),
+            "the others are as healthy as before: {out}"
+        );
+        if out.contains("provider-0/CLAUDE/main: circuit_open until 2") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{out}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    program.terminate().await;
 }
