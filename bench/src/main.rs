@@ -67,7 +67,7 @@ fn main() -> Result<()> {
             return runtime::Builder::new_multi_thread().enable_all().build()?.block_on(floor::serve(listen, upstream));
         }
         Some(Role::Plan) => {
-            write!(io::stdout(), "{}", plan::table()?)?;
+            write!(io::stdout(), "{}", plan::section()?)?;
             return Ok(());
         }
         None => {}
@@ -79,7 +79,10 @@ fn main() -> Result<()> {
 async fn measure(arguments: Arguments) -> Result<()> {
     let partial = !arguments.only.is_empty() || !arguments.targets.is_empty() || (arguments.scale - 1.0).abs() > 1e-9;
     let found = workload::run(&arguments.only, &arguments.targets, arguments.scale).await?;
-    let text = report::markdown(&machine::describe()?, &found);
+    let mut text = report::markdown(&machine::describe()?, &found);
+    if !partial {
+        text.push_str(&plan::section()?);
+    }
     if partial {
         write!(io::stdout(), "{text}")?;
     } else {

@@ -36,8 +36,8 @@ struct Case {
     limited: bool,
 }
 
-/// Measures all cases; a table.
-pub(crate) fn table() -> Result<String> {
+/// Measures all cases; a part of the report.
+pub(crate) fn section() -> Result<String> {
     let cases = [
         Case { name: "no limits", candidates: 20, resting: 0, limited: false },
         Case { name: "every limit set", candidates: 20, resting: 0, limited: true },
@@ -46,7 +46,8 @@ pub(crate) fn table() -> Result<String> {
         Case { name: "every limit set", candidates: 1_000, resting: 0, limited: true },
         Case { name: "half are out", candidates: 1_000, resting: 5, limited: false },
     ];
-    let mut text = "| candidates | case | CPU µs per plan |\n| ---: | --- | ---: |\n".to_owned();
+    let mut text = "\n## Planning\n\nStatic rules and order of a request's candidates, with live state, ten keys to a provider. Bars: 20 candidates \
+                    in less than 10 µs, 1,000 in less than 200 µs.\n\n| candidates | case | CPU µs per plan |\n| ---: | --- | ---: |\n".to_owned();
     for case in cases {
         let ns = measure(&case)?;
         writeln!(text, "| {} | {} | {}.{:02} |", case.candidates, case.name, ns / 1_000, ns % 1_000 / 10)?;
