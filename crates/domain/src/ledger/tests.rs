@@ -330,6 +330,58 @@ proptest! {
     }
 }
 
+/// Worked out by hand: $3 and $15 up to 200,000 tokens of context, $6 and $22.50 above; writes $3.75, for an hour $6; reads
+/// $0.30, after an hour's write $0.50; a cent per request.
+#[test]
+fn bills_on_every_wire() {
+    let with_cache = |tier: Tier| Tier {
+        cache_creation_price_per_1m: Some("3.75".parse().unwrap()),
+        cache_read_price_per_1m: Some("0.30".parse().unwrap()),
+        cache_ttl_pricing: Some(vec![TtlPrice {
+            ttl_minutes: 60,
+            cache_creation_price_per_1m: Some("6".parse().unwrap()),
+            cache_read_price_per_1m: Some("0.50".parse().unwrap()),
+        }]),
+        ..tier
+    };
+    let mut global = global_model(1, "m");
+    let tiers = vec![with_cache(tier(Some(200_000), "3", "15")), with_cache(tier(None, "6", "22.5"))];
+    global.tiered_pricing = Some(TieredPricing { tiers });
+    global.price_per_request = Some(usd("0.01"));
+    let model = crate::catalog::tests::model(2, 3, 1, "m");
+    let price = EffectivePrice::of(&global, &model);
+    let vector = |cache_write_5m, cache_write_1h| TokenCounts {
+        input: 1_000,
+        cache_read: 10_000,
+        cache_write_5m,
+        cache_write_1h,
+        output: 300,
+        reasoning: 100,
+    };
+    let long = TokenCounts { input: 200_001, output: 300, ..TokenCounts::default() };
+    let edge = TokenCounts { input: 200_000, ..long };
+    let paid = (BillingType::PayAsYouGo, Factor::ONE);
+    let half = (BillingType::PayAsYouGo, "0.5".parse().unwrap());
+    let nothing = (BillingType::PayAsYouGo, Factor::ZERO);
+    let free = (BillingType::FreeTier, Factor::ONE);
+    use Family::{Anthropic, Chat, Gemini, Responses};
+    for (name, family, ttl, tokens, rate, delivered, list, actual) in [
+        // 0.003 + 0.0045 + (0.0075 + 0.003) + 0.003 + 0.01
+        ("both writes", Anthropic, 5, vector(2_000, 500), paid, true, "0.031", "0.031"),
+        ("reads of an hour's cache", Anthropic, 60, vector(2_000, 500), paid, true, "0.033", "0.033"),
+        ("nothing handed on", Anthropic, 5, vector(2_000, 500), paid, false, "0.021", "0.021"),
+        ("a reported write", Chat, 5, vector(2_000, 0), paid, true, "0.028", "0.028"),
+        ("a reported write", Responses, 5, vector(2_000, 0), half, true, "0.028", "0.014"),
+        ("no writes", Gemini, 5, vector(0, 0), nothing, true, "0.0205", "0"),
+        ("a free tier", Gemini, 5, vector(0, 0), free, true, "0.0205", "0"),
+        ("the last token of the lower tier", Chat, 5, edge, paid, true, "0.6145", "0.6145"),
+        ("the first of the upper one", Chat, 5, long, paid, true, "1.216756", "1.216756"),
+    ] {
+        let bill = bill(&tokens, &price, ttl, family, &PriceDefaults::default(), rate, delivered).unwrap();
+        assert_eq!((bill.list.total, bill.actual.total), (usd(list), usd(actual)), "{name} {family:?}");
+    }
+}
+
 #[test]
 fn a_hold_is_priced_at_the_dearest_that_could_serve() {
     let mut parts = Fixture::new().parts;
