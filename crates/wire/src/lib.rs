@@ -7,10 +7,17 @@
 //! Nothing here reads a clock, does I/O or recurses on the depth of its input, and no input makes it panic.
 #![allow(clippy::struct_excessive_bools, reason = "what a document says is a list of independent facts")]
 
+mod anthropic;
+pub mod convert;
 pub mod error;
 pub mod estimate;
+mod gemini;
+mod ir;
 pub mod json;
 pub mod lists;
+pub mod loss;
+mod openai_chat;
+mod openai_responses;
 pub mod peek;
 pub mod recode;
 pub mod splice;
@@ -20,6 +27,7 @@ pub mod usage;
 
 pub use error::{Class, ErrorFacts, Problem, Rendered, read_error, render, render_stream};
 pub use lists::{Dialect, ListedModel, Page};
+pub use loss::{Loss, Lost};
 pub use peek::{Kind, Peek, PeekError, peek};
 pub use splice::{Edit, splice};
 pub use sse::{ArrayFramer, UsageFilter};

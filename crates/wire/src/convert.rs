@@ -1,0 +1,260 @@
+//! Conversion among the four wires: requests, whole answers, streams and errors.
+//!
+//! Decode → IR → encode, so that four codecs make twelve pairs. What a target cannot carry is named in [`Loss`]; what
+//! it must not go without is [`Refused`]. Whoever relays converts the request first and keeps the [`Memory`] that comes
+//! with it: the answer is written in the names of that request.
+//!
+//! ```text
+//! request(from, to, body, &Asked, &Quirks)      → Converted { bytes, model, stream, loss, memory }
+//! response(from, to, body, &Answer)             → Answered { bytes, usage, loss }
+//! Stream::new(from, to, Answer)  feed(bytes, &mut out)…  finish(&mut out) → whole or cut
+//! error(to, status, body, …)                    → Rendered
+//! ```
+
+mod adapt;
+mod envelope;
+mod fault;
+mod names;
+mod params;
+mod schema;
+pub(crate) mod stream;
+
+use crate::{
+    Wire, anthropic, gemini,
+    ir::{Json, Request, Response},
+    loss::Loss,
+    openai_chat, openai_responses,
+    usage::Usage,
+};
+pub(crate) use fault::problem;
+pub use fault::{class_of, error};
+pub use names::Memory;
+pub use stream::{Ending, Stream};
+
+pub(crate) use envelope::{open as open_envelope, seal as seal_envelope};
+pub(crate) use params::{put_params, take_params};
+pub(crate) use schema::{to_json_schema, to_openapi};
+
+/// Most bytes that a codec holds of one event, and of parts that wait for their turn: 16 MiB.
+pub const EVENT_MAX: usize = 16 << 20;
+
+/// Why a document cannot be converted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is not what its format says.
+    #[error("{pointer}: {reason}")]
+    Invalid {
+        /// Where, as a JSON pointer.
+        pointer: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The target has no way to do this, and it cannot be left out: a native 400 that names the field.
+    #[error("{pointer} cannot be converted: {reason}")]
+    Unsupported {
+        /// Where, as a JSON pointer.
+        pointer: String,
+        /// What the target lacks.
+        reason: &'static str,
+    },
+    /// An event, or what has to wait for its turn, is above [`EVENT_MAX`].
+    #[error("an event is larger than 16 MiB")]
+    TooLarge,
+}
+
+impl Refused {
+    /// The value at fault, as a JSON pointer.
+    pub fn pointer(&self) -> &str {
+        match self {
+            Self::Invalid { pointer, .. } | Self::Unsupported { pointer, .. } => pointer,
+            Self::TooLarge => "",
+        }
+    }
+
+    pub(crate) fn invalid(pointer: impl Into<String>, reason: &'static str) -> Self {
+        Self::Invalid { pointer: pointer.into(), reason }
+    }
+
+    pub(crate) fn unsupported(pointer: impl Into<String>, reason: &'static str) -> Self {
+        Self::Unsupported { pointer: pointer.into(), reason }
+    }
+}
+
+/// What the server of the target understands, where servers of one wire differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quirks {
+    /// Chat: bounds the answer by `max_tokens`, not by `max_completion_tokens`.
+    pub old_max_tokens: bool,
+    /// Chat: reports usage in streams when `stream_options` asks for it; false where that field is refused.
+    pub include_usage: bool,
+    /// Chat: shows thoughts as `reasoning_content`, and takes them back in the history.
+    pub reasoning_content: bool,
+    /// Chat: `thinking: {type}` switches thinking (`DeepSeek`, Moonshot, Zhipu).
+    pub thinking_switch: bool,
+    /// Chat: `enable_thinking` and `thinking_budget` switch it (Qwen).
+    pub enable_thinking: bool,
+    /// Anthropic: takes `role: "system"` inside the conversation (a beta).
+    pub system_turns: bool,
+    /// Anthropic: takes `temperature`, `top_p` and `top_k` (versions before 2026-10-21).
+    pub sampling: bool,
+    /// Gemini: takes JSON Schema (`parametersJsonSchema`); false for the subset of `OpenAPI` alone.
+    pub json_schema: bool,
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Self {
+            old_max_tokens: false,
+            include_usage: true,
+            reasoning_content: false,
+            thinking_switch: false,
+            enable_thinking: false,
+            system_turns: false,
+            sampling: true,
+            json_schema: true,
+        }
+    }
+}
+
+/// What of a request stands outside its body, or is decided here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// The name to ask the upstream for; without one the caller's stays.
+    pub model: Option<&'a str>,
+    /// Gemini: the method asked for is the streaming one.
+    pub stream: bool,
+    /// The model's most tokens of an answer, for Anthropic, which must be told one.
+    pub output_limit: Option<u64>,
+    /// The envelope's account: reasoning signed by it goes back to it, other is taken out.
+    pub issuer: Option<&'a str>,
+}
+
+/// A converted request.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// The body.
+    pub bytes: Vec<u8>,
+    /// A stream is asked for. Gemini's body does not say so: its method must.
+    pub stream: bool,
+    /// What was not carried.
+    pub loss: Loss,
+    /// What the answer's conversion has to know.
+    pub memory: Memory,
+}
+
+/// What an answer is written with.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The model's name as the client asked for it; without one the upstream's.
+    pub model: Option<&'a str>,
+    /// Letters and digits that make the answer's ids: the same for all of one answer.
+    pub seed: &'a str,
+    /// When, in seconds since 1970.
+    pub created: u64,
+    /// The request's own, by [`request`].
+    pub memory: &'a Memory,
+    /// The account that answers, to mark what only it can read.
+    pub issuer: Option<&'a str>,
+    /// Chat: thoughts are shown, as `reasoning_content`.
+    pub show_thoughts: bool,
+}
+
+/// A converted answer.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The body.
+    pub bytes: Vec<u8>,
+    /// Tokens, as the upstream reported them.
+    pub usage: Usage,
+    /// What was not carried.
+    pub loss: Loss,
+}
+
+/// Converts a request.
+///
+/// # Errors
+/// [`Refused`]: the body is not what its format says, or asks for what the target cannot do.
+pub fn request(from: Wire, to: Wire, body: &[u8], asked: &Asked<'_>, quirks: &Quirks) -> Result<Converted, Refused> {
+    let mut loss = Loss::default();
+    let body = parse(body)?;
+    let echo = if from == Wire::Responses && to != from { openai_responses::echo(&body) } else { Vec::new() };
+    let mut request = decode_request(from, body)?;
+    request.stream |= from == Wire::Gemini && asked.stream;
+    if let Some(model) = asked.model {
+        request.model = model.to_owned();
+    }
+    let mut memory = Memory::default();
+    if from != to {
+        memory = Memory { echo, ..adapt::request(&mut request, to, asked, quirks, &mut loss)? };
+    }
+    let bytes = encode_request(to, &request, asked, quirks, &mut loss)?.to_bytes();
+    Ok(Converted { bytes, stream: request.stream, loss, memory })
+}
+
+/// Converts a whole answer.
+///
+/// # Errors
+/// [`Refused`]: the body is not what its format says.
+pub fn response(from: Wire, to: Wire, body: &[u8], answer: &Answer<'_>) -> Result<Answered, Refused> {
+    let mut loss = Loss::default();
+    let mut response = decode_response(from, parse(body)?)?;
+    let usage = response.usage;
+    if from != to {
+        adapt::response(&mut response, answer);
+    }
+    let bytes = encode_response(to, &response, answer, &mut loss).to_bytes();
+    Ok(Answered { bytes, usage, loss })
+}
+
+fn parse(body: &[u8]) -> Result<Json, Refused> {
+    match Json::parse(body) {
+        Ok(json @ Json::Object(_)) => Ok(json),
+        Ok(_) => Err(Refused::invalid("", "not an object")),
+        Err(_) => Err(Refused::invalid("", "not valid JSON, or nested deeper than 128")),
+    }
+}
+
+pub(crate) fn decode_request(wire: Wire, body: Json) -> Result<Request, Refused> {
+    match wire {
+        Wire::Anthropic => anthropic::decode::request(body),
+        Wire::Chat => openai_chat::decode::request(body),
+        Wire::Responses => openai_responses::decode::request(body),
+        Wire::Gemini => gemini::decode::request(body),
+    }
+}
+
+pub(crate) fn encode_request(
+    wire: Wire,
+    request: &Request,
+    asked: &Asked<'_>,
+    quirks: &Quirks,
+    loss: &mut Loss,
+) -> Result<Json, Refused> {
+    match wire {
+        Wire::Anthropic => anthropic::encode::request(request, asked, quirks, loss),
+        Wire::Chat => openai_chat::encode::request(request, quirks, loss),
+        Wire::Responses => openai_responses::encode::request(request, quirks, loss),
+        Wire::Gemini => gemini::encode::request(request, quirks, loss),
+    }
+}
+
+pub(crate) fn decode_response(wire: Wire, body: Json) -> Result<Response, Refused> {
+    match wire {
+        Wire::Anthropic => anthropic::decode::response(body),
+        Wire::Chat => openai_chat::decode::response(body),
+        Wire::Responses => openai_responses::decode::response(body),
+        Wire::Gemini => gemini::decode::response(body),
+    }
+}
+
+pub(crate) fn encode_response(wire: Wire, response: &Response, answer: &Answer<'_>, loss: &mut Loss) -> Json {
+    match wire {
+        Wire::Anthropic => anthropic::encode::response(response, answer, loss),
+        Wire::Chat => openai_chat::encode::response(response, answer, loss),
+        Wire::Responses => openai_responses::encode::response(response, answer, loss),
+        Wire::Gemini => gemini::encode::response(response, answer, loss),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! What changes between any two wires: names of tools, tools that take free text, calls without an answer, and
+//! reasoning that only its issuer can read.
+
+use super::{Answer, Asked, Memory, Quirks, Refused, open_envelope, seal_envelope, to_json_schema};
+use crate::{
+    Wire,
+    ir::{
+        Choice, Delta, Event, Extra, Format, Function, Json, Kind, Opening, Part, Request, Response, Role, Tool, Turn,
+        object,
+    },
+    loss::Loss,
+};
+
+fn takes_custom(wire: Wire) -> bool {
+    matches!(wire, Wire::Chat | Wire::Responses)
+}
+
+/// Makes a request fit for another wire.
+pub(crate) fn request(
+    request: &mut Request,
+    to: Wire,
+    asked: &Asked<'_>,
+    quirks: &Quirks,
+    loss: &mut Loss,
+) -> Result<Memory, Refused> {
+    let mut memory = Memory {
+        include_usage: request.extra.rest.at("stream_options.include_usage").bool() == Some(true)
+            || request
+                .param(crate::ir::Param::ServiceOptions)
+                .is_some_and(|options| options.get("include_usage").bool() == Some(true)),
+        ..Memory::default()
+    };
+    refuse(request)?;
+    if request.wire() == Wire::Gemini {
+        from_gemini(request);
+    }
+    tools(request, to, &mut memory, loss)?;
+    history(request, to, &mut memory);
+    if let Some(Choice::Named(names)) = &mut request.choice {
+        for name in names {
+            *name = memory.upstream_name(name, None, to);
+        }
+    }
+    let from = request.wire();
+    for turn in &mut request.turns {
+        adopt_signatures(&mut turn.parts, from);
+        turn.parts = std::mem::take(&mut turn.parts)
+            .into_iter()
+            .filter_map(|part| keep_thinking(part, to, asked, quirks, loss))
+            .collect();
+    }
+    answer_every_call(&mut request.turns);
+    Ok(memory)
+}
+
+/// What cannot be left out: state that another vendor keeps, and sound that cannot be made.
+fn refuse(request: &Request) -> Result<(), Refused> {
+    const STATE: [&str; 6] =
+        ["previous_response_id", "conversation", "background", "prompt", "cachedContent", "container"];
+    let rest = &request.extra.rest;
+    for name in STATE {
+        let value = rest.get(name);
+        if !value.is_void() && value.bool() != Some(false) {
+            return Err(Refused::unsupported(format!("/{name}"), "only the vendor that keeps it can serve it"));
+        }
+    }
+    if !rest.get("mcp_servers").is_void() {
+        return Err(Refused::unsupported("/mcp_servers", "the target calls no servers"));
+    }
+    for (path, pointer) in
+        [("modalities", "/modalities"), ("generationConfig.responseModalities", "/generationConfig/responseModalities")]
+    {
+        if let Json::Array(words) = rest.at(path)
+            && words.iter().filter_map(Json::str).any(|word| !word.eq_ignore_ascii_case("text"))
+        {
+            return Err(Refused::unsupported(pointer, "the target answers in text"));
+        }
+    }
+    for part in request.turns.iter().flat_map(|turn| &turn.parts) {
+        if let Kind::Foreign(whole) = &part.kind
+            && matches!(whole.get("type").str(), Some("item_reference" | "input_file" | "file"))
+        {
+            return Err(Refused::unsupported(&part.extra.at, "it refers to what only its vendor keeps"));
+        }
+    }
+    Ok(())
+}
+
+/// Schemas in the spelling of all others, and an id for every call: Gemini goes without.
+fn from_gemini(request: &mut Request) {
+    for tool in &mut request.tools {
+        if let Tool::Function(function) = tool {
+            function.schema = function.schema.take().map(to_json_schema);
+            function.openapi = false;
+        }
+    }
+    if let Some(Format::Schema { schema, openapi, .. }) = &mut request.format {
+        *schema = to_json_schema(std::mem::take(schema));
+        *openapi = false;
+    }
+    let mut open: Vec<(String, String)> = Vec::new();
+    let mut made = 0u64;
+    for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
+        match &mut part.kind {
+            Kind::Call { id, name, .. } => {
+                let id = id.get_or_insert_with(|| {
+                    made += 1;
+                    format!("call_{made}")
+                });
+                open.push((name.clone(), id.clone()));
+            }
+            Kind::Result { id, name, .. } => {
+                let answered = open.iter().position(|(call, call_id)| match &id {
+                    Some(id) => id == call_id,
+                    None => name.as_ref() == Some(call),
+                });
+                match answered.map(|at| open.remove(at)) {
+                    Some((_, call_id)) => *id = Some(call_id),
+                    None => id.clone_from(&id.clone().or_else(|| name.clone())),
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn tools(request: &mut Request, to: Wire, memory: &mut Memory, loss: &mut Loss) -> Result<(), Refused> {
+    let mut tools = Vec::new();
+    for tool in std::mem::take(&mut request.tools) {
+        match tool {
+            Tool::Function(function) => tools.push(Tool::Function(rename(function, None, to, memory))),
+            Tool::Namespace { name, tools: inner, extra } => {
+                extra.open(to, loss);
+                for function in inner {
+                    tools.push(Tool::Function(rename(function, Some(&name), to, memory)));
+                }
+            }
+            Tool::Foreign { extra, .. } => {
+                return Err(Refused::unsupported(extra.at, "a tool that only its own vendor runs"));
+            }
+            Tool::WebSearch { .. } => tools.push(tool),
+        }
+    }
+    request.tools = tools;
+    Ok(())
+}
+
+fn rename(mut function: Function, namespace: Option<&str>, to: Wire, memory: &mut Memory) -> Function {
+    function.name = memory.upstream_name(&function.name, namespace, to);
+    if function.custom && !takes_custom(to) {
+        memory.customs.push(function.name.clone());
+        function.custom = false;
+        function.schema = Some(object! {
+            "type": "object",
+            "properties": object! { "input": object! { "type": "string" } },
+            "required": vec![Json::from("input")],
+        });
+    }
+    function
+}
+
+fn history(request: &mut Request, to: Wire, memory: &mut Memory) {
+    for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
+        match &mut part.kind {
+            Kind::Call { name, custom, arguments, .. } => {
+                let namespace = part.extra.rest.take_str("namespace");
+                *name = memory.upstream_name(name, namespace.as_deref(), to);
+                if *custom && !takes_custom(to) {
+                    *custom = false;
+                    *arguments = object! { "input": arguments.as_str() }.to_text();
+                }
+            }
+            Kind::Result { name, custom, .. } => {
+                *custom &= takes_custom(to);
+                if let Some(name) = name {
+                    *name = memory.upstream_name(name, None, to);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Gemini signs the part that follows its thoughts: the signature becomes the thoughts' own.
+fn adopt_signatures(parts: &mut Vec<Part>, from: Wire) {
+    if from != Wire::Gemini {
+        return;
+    }
+    let mut out: Vec<Part> = Vec::with_capacity(parts.len());
+    for mut part in std::mem::take(parts) {
+        if let Some(signature) = part.extra.rest.take_str("thoughtSignature") {
+            if let Kind::Thinking { signature: own, .. } = &mut part.kind {
+                *own = Some(signature);
+                out.push(part);
+                continue;
+            }
+            match out.last_mut().map(|part| &mut part.kind) {
+                Some(Kind::Thinking { signature: own @ None, .. }) => *own = Some(signature),
+                _ => {
+                    let kind = Kind::Thinking { texts: Vec::new(), signature: Some(signature), redacted: true };
+                    out.push(Part::new(kind, from, &part.extra.at, Json::empty()));
+                }
+            }
+        }
+        out.push(part);
+    }
+    *parts = out;
+}
+
+/// A thought of the history: it stays if the server that is asked has signed it, or asks for no signature.
+fn keep_thinking(mut part: Part, to: Wire, asked: &Asked<'_>, quirks: &Quirks, loss: &mut Loss) -> Option<Part> {
+    let Kind::Thinking { signature, redacted, texts } = &mut part.kind else { return Some(part) };
+    let opened = signature.as_deref().and_then(|sealed| open_envelope(to, asked.issuer?, sealed));
+    if let Some(opened) = opened {
+        (*signature, *redacted) = (Some(opened.signature), opened.redacted);
+        return Some(part);
+    }
+    let marker = signature.as_deref() == Some("skip_thought_signature_validator") && texts.is_empty();
+    let shown = to == Wire::Chat && quirks.reasoning_content && !texts.is_empty();
+    if signature.take().is_some() && shown {
+        part.extra.lose("", "a signature that only its issuer can read", loss);
+    }
+    if shown {
+        return Some(part);
+    }
+    if !marker {
+        part.extra.lose("", "reasoning that only its issuer can read", loss);
+    }
+    None
+}
+
+/// Every call of the history gets a result: all vendors refuse one without.
+fn answer_every_call(turns: &mut Vec<Turn>) {
+    let mut out: Vec<Turn> = Vec::with_capacity(turns.len());
+    let mut open: Vec<(Option<String>, String, bool)> = Vec::new();
+    for turn in std::mem::take(turns) {
+        let results = turn.parts.iter().any(|part| matches!(part.kind, Kind::Result { .. }));
+        if !open.is_empty() && !results && turn.role != Role::Assistant {
+            out.extend(missing(std::mem::take(&mut open), &turn.extra));
+        }
+        for part in &turn.parts {
+            match &part.kind {
+                Kind::Call { id, name, custom, .. } => open.push((id.clone(), name.clone(), *custom)),
+                Kind::Result { id, name, .. } => {
+                    let answered = open.iter().position(|(open_id, open_name, _)| match (id, open_id) {
+                        (Some(id), Some(open_id)) => id == open_id,
+                        _ => name.as_ref() == Some(open_name),
+                    });
+                    answered.map(|at| open.remove(at));
+                }
+                _ => {}
+            }
+        }
+        out.push(turn);
+    }
+    if let Some(last) = out.last().filter(|last| last.role != Role::Assistant) {
+        let extra = last.extra.clone();
+        out.extend(missing(open, &extra));
+    }
+    *turns = out;
+}
+
+fn missing(open: Vec<(Option<String>, String, bool)>, near: &Extra) -> Option<Turn> {
+    let node = || Extra::new(near.wire, &near.at, Json::empty());
+    let parts: Vec<Part> = open
+        .into_iter()
+        .map(|(id, name, custom)| {
+            let text = Part { kind: Kind::Text("no result".to_owned()), extra: node(), item: None };
+            let kind =
+                Kind::Result { id, name: Some(name), content: vec![text], plain: true, error: Some(true), custom };
+            Part { kind, extra: node(), item: None }
+        })
+        .collect();
+    (!parts.is_empty()).then(|| Turn { role: Role::User, parts, plain: false, extra: node() })
+}
+
+/// A custom tool's input, out of the arguments of the function it was made to.
+fn unwrapped(arguments: &str) -> String {
+    let input = Json::parse(arguments.as_bytes()).ok().and_then(|mut value| value.take_str("input"));
+    input.unwrap_or_else(|| arguments.to_owned())
+}
+
+fn sealed(signature: &str, redacted: bool, from: Wire, answer: &Answer<'_>) -> String {
+    seal_envelope(from, answer.issuer.unwrap_or_default(), signature, redacted)
+}
+
+/// The id of a call that came without.
+fn made_id(answer: &Answer<'_>, at: u64) -> String {
+    format!("call_{}_{at}", answer.seed)
+}
+
+/// Makes a whole answer fit for the client.
+pub(crate) fn response(response: &mut Response, answer: &Answer<'_>) {
+    let from = response.extra.wire;
+    adopt_signatures(&mut response.parts, from);
+    response.parts.retain(|part| match &part.kind {
+        Kind::Thinking { texts, signature, .. } => signature.is_some() || texts.iter().any(|text| !text.is_empty()),
+        Kind::Text(text) => !text.is_empty(),
+        _ => true,
+    });
+    let mut calls = 0u64;
+    for part in &mut response.parts {
+        match &mut part.kind {
+            Kind::Thinking { signature: Some(signature), redacted, .. } => {
+                *signature = sealed(signature, *redacted, from, answer);
+            }
+            Kind::Call { id, name, arguments, custom } => {
+                id.get_or_insert_with(|| made_id(answer, calls));
+                calls += 1;
+                if answer.memory.customs.contains(name) {
+                    *custom = true;
+                    *arguments = unwrapped(arguments);
+                }
+                let (client, namespace) = answer.memory.client_name(name);
+                *name = client;
+                if let Some(namespace) = namespace {
+                    part.extra.rest.put("namespace", namespace);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// [`response`], for a stream: what must be known whole waits for the end of its part.
+#[derive(Debug, Default)]
+pub(crate) struct Adapter {
+    /// The input of a custom tool, as arguments.
+    wrapped: Option<String>,
+    signature: Option<String>,
+    redacted: bool,
+    calls: u64,
+}
+
+impl Adapter {
+    /// Hands `event` on as the client is to see it.
+    pub(crate) fn pass(&mut self, event: Event, from: Wire, answer: &Answer<'_>, mut give: impl FnMut(Event)) {
+        match event {
+            Event::Open(Opening::Call { id, name, custom }) => {
+                let wrapped = answer.memory.customs.contains(&name);
+                self.wrapped = wrapped.then(String::new);
+                let id = Some(id.unwrap_or_else(|| made_id(answer, self.calls)));
+                self.calls += 1;
+                give(Event::Open(Opening::Call { id, name, custom: custom || wrapped }));
+            }
+            Event::Open(opening) => {
+                self.redacted = opening == Opening::Redacted;
+                give(Event::Open(opening));
+            }
+            Event::Delta(Delta::Text(text)) => match &mut self.wrapped {
+                Some(arguments) => arguments.push_str(&text),
+                None => give(Event::Delta(Delta::Text(text))),
+            },
+            Event::Delta(Delta::Signature(piece)) => self.signature.get_or_insert_default().push_str(&piece),
+            Event::Close => {
+                if let Some(arguments) = self.wrapped.take() {
+                    give(Event::Delta(Delta::Text(unwrapped(&arguments))));
+                }
+                if let Some(signature) = self.signature.take() {
+                    give(Event::Delta(Delta::Signature(sealed(&signature, self.redacted, from, answer))));
+                }
+                give(Event::Close);
+            }
+            event => give(event),
+        }
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn held(&self) -> usize {
+        self.wrapped.as_ref().map_or(0, String::len) + self.signature.as_ref().map_or(0, String::len)
+    }
+}

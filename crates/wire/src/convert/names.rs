@@ -1,0 +1,88 @@
+//! What an answer's conversion must know of its request: tool names that had to change, and how the client asked.
+
+use crate::{Wire, ir::Json};
+
+/// What of a converted request its answer has to know.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub(crate) names: Vec<Renamed>,
+    /// Names, as the upstream knows them, of tools that take free text and had to become functions.
+    pub(crate) customs: Vec<String>,
+    /// Chat: the client asked for the usage chunk.
+    pub(crate) include_usage: bool,
+    /// Responses: the request's values that an answer repeats.
+    pub(crate) echo: Vec<(String, Json)>,
+}
+
+/// A tool by its two names.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Renamed {
+    pub(crate) upstream: String,
+    pub(crate) client: String,
+    pub(crate) namespace: Option<String>,
+}
+
+impl Memory {
+    /// The client's name of a tool, and the namespace it is in.
+    pub(crate) fn client_name(&self, upstream: &str) -> (String, Option<String>) {
+        match self.names.iter().find(|name| name.upstream == upstream) {
+            Some(name) => (name.client.clone(), name.namespace.clone()),
+            None => (upstream.to_owned(), None),
+        }
+    }
+
+    /// The name under which the upstream is to know a tool, the same each time it is asked for.
+    pub(crate) fn upstream_name(&mut self, client: &str, namespace: Option<&str>, wire: Wire) -> String {
+        let known = self.names.iter().find(|name| name.client == client && name.namespace.as_deref() == namespace);
+        if let Some(known) = known {
+            return known.upstream.clone();
+        }
+        let flat = namespace.map_or_else(|| client.to_owned(), |namespace| format!("{namespace}__{client}"));
+        let mut upstream = fit(&flat, wire);
+        if self.names.iter().any(|name| name.upstream == upstream) {
+            upstream = shortened(&flat, longest(wire), &format!("{flat}\u{0}{}", self.names.len()));
+        }
+        let (client, namespace) = (client.to_owned(), namespace.map(str::to_owned));
+        self.names.push(Renamed { upstream: upstream.clone(), client, namespace });
+        upstream
+    }
+}
+
+const fn longest(wire: Wire) -> usize {
+    match wire {
+        Wire::Chat | Wire::Responses => 64,
+        Wire::Anthropic | Wire::Gemini => 128,
+    }
+}
+
+fn fit(name: &str, wire: Wire) -> String {
+    let allowed = |letter: char| match wire {
+        Wire::Gemini => letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | ':' | '-'),
+        _ => letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'),
+    };
+    let starts = wire != Wire::Gemini || name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if name.len() <= longest(wire) && !name.is_empty() && starts && name.chars().all(allowed) {
+        return name.to_owned();
+    }
+    shortened(name, longest(wire), name)
+}
+
+/// The name's allowed letters, as many as leave room for a mark that tells it from its like.
+fn shortened(name: &str, longest: usize, marked: &str) -> String {
+    let mark = &digest(marked)[..8];
+    let plain = name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' });
+    let start: String = std::iter::once('t')
+        .filter(|_| !name.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .chain(plain)
+        .take(longest - 9)
+        .collect();
+    format!("{start}_{mark}")
+}
+
+/// 32 hexadecimal digits of a text (FNV-1a, 128 bits): stable across processes, and no secret.
+pub(crate) fn digest(text: &str) -> String {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0100_0000_0000_0000_0000_013b;
+    let hash = text.bytes().fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+    format!("{hash:032x}")
+}

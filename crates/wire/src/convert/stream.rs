@@ -1,0 +1,304 @@
+//! A stream from one wire to another, pushed through in whatever pieces it comes.
+
+use super::{Answer, EVENT_MAX, Memory, Refused, adapt::Adapter};
+use crate::{
+    ErrorFacts, Usage, Wire, anthropic, gemini,
+    ir::{Event, Json},
+    loss::Loss,
+    openai_chat, openai_responses,
+    sse::{Fields, Lines},
+};
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The upstream completed it, and so is what was written.
+    Whole,
+    /// The upstream broke off: nothing that completes was written, and an error event is still to be.
+    Cut,
+    /// The upstream sent an error, which was written.
+    Failed,
+}
+
+/// Converts one stream.
+#[derive(Debug)]
+pub struct Stream {
+    from: Wire,
+    lines: Lines,
+    frame: Frame,
+    decoder: Decoder,
+    encoder: Encoder,
+    adapter: Adapter,
+    context: Context,
+    events: Vec<Event>,
+    usage: Usage,
+    error: Option<Box<ErrorFacts>>,
+    finished: bool,
+    ended: bool,
+    loss: Loss,
+}
+
+/// [`Answer`], owned.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) model: Option<String>,
+    pub(crate) seed: String,
+    pub(crate) created: u64,
+    pub(crate) memory: Memory,
+    issuer: Option<String>,
+    pub(crate) show_thoughts: bool,
+}
+
+impl Context {
+    pub(crate) fn answer(&self) -> Answer<'_> {
+        Answer {
+            model: self.model.as_deref(),
+            seed: &self.seed,
+            created: self.created,
+            memory: &self.memory,
+            issuer: self.issuer.as_deref(),
+            show_thoughts: self.show_thoughts,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Anthropic(anthropic::stream::Decoder),
+    Chat(openai_chat::stream::Decoder),
+    Responses(openai_responses::stream::Decoder),
+    Gemini(gemini::stream::Decoder),
+}
+
+#[derive(Debug)]
+enum Encoder {
+    Anthropic(anthropic::stream::Encoder),
+    Chat(openai_chat::stream::Encoder),
+    Responses(Box<openai_responses::stream::Encoder>),
+    Gemini(gemini::stream::Encoder),
+}
+
+/// The frame that is being read.
+#[derive(Debug, Default)]
+struct Frame {
+    data: Vec<u8>,
+    lines: usize,
+    too_large: bool,
+}
+
+impl Fields for Frame {
+    fn event(&mut self, _piece: &[u8]) {}
+
+    fn data_line(&mut self) {
+        if self.lines > 0 {
+            self.data(b"\n");
+        }
+        self.lines += 1;
+    }
+
+    fn data(&mut self, piece: &[u8]) {
+        if self.data.len() + piece.len() > EVENT_MAX {
+            self.too_large = true;
+        } else {
+            self.data.extend_from_slice(piece);
+        }
+    }
+}
+
+impl Stream {
+    /// A stream of `from`, to be written as `to`.
+    pub fn new(from: Wire, to: Wire, answer: &Answer<'_>) -> Self {
+        Self {
+            from,
+            lines: Lines::default(),
+            frame: Frame::default(),
+            decoder: match from {
+                Wire::Anthropic => Decoder::Anthropic(Default::default()),
+                Wire::Chat => Decoder::Chat(Default::default()),
+                Wire::Responses => Decoder::Responses(Default::default()),
+                Wire::Gemini => Decoder::Gemini(Default::default()),
+            },
+            encoder: match to {
+                Wire::Anthropic => Encoder::Anthropic(Default::default()),
+                Wire::Chat => Encoder::Chat(Default::default()),
+                Wire::Responses => Encoder::Responses(Default::default()),
+                Wire::Gemini => Encoder::Gemini(Default::default()),
+            },
+            adapter: Adapter::default(),
+            context: Context {
+                model: answer.model.map(str::to_owned),
+                seed: answer.seed.to_owned(),
+                created: answer.created,
+                memory: answer.memory.clone(),
+                issuer: answer.issuer.map(str::to_owned),
+                show_thoughts: answer.show_thoughts,
+            },
+            events: Vec::new(),
+            usage: Usage::default(),
+            error: None,
+            finished: false,
+            ended: false,
+            loss: Loss::default(),
+        }
+    }
+
+    /// Takes bytes as they come, and writes what they complete to `out`.
+    ///
+    /// # Errors
+    /// [`Refused`]: what came is no event of its wire, or too large. What was written before stays good; the stream
+    /// is over.
+    pub fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        while !bytes.is_empty() {
+            let (read, ended) = self.lines.next(bytes, &mut self.frame);
+            bytes = &bytes[read..];
+            if self.frame.too_large {
+                return Err(Refused::TooLarge);
+            }
+            if ended {
+                self.frame_ended(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The upstream has nothing more to say.
+    ///
+    /// # Errors
+    /// As [`Stream::feed`].
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<Ending, Refused> {
+        if self.lines.in_frame() {
+            self.frame_ended(out)?;
+        }
+        if !self.ended {
+            let mut events = std::mem::take(&mut self.events);
+            match &mut self.decoder {
+                Decoder::Chat(decoder) => decoder.end(&mut events),
+                Decoder::Gemini(decoder) => decoder.end(&mut events),
+                // These two have a last event of their own.
+                Decoder::Anthropic(_) | Decoder::Responses(_) => {}
+            }
+            self.write(events, out);
+        }
+        Ok(match (self.error.is_some(), self.ended) {
+            (true, _) => Ending::Failed,
+            (false, true) => Ending::Whole,
+            (false, false) => Ending::Cut,
+        })
+    }
+
+    /// Tokens reported so far.
+    pub const fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// The upstream has said why generation ended.
+    pub const fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The frame that completes the answer has been written: whatever comes is ignored.
+    pub const fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The error that the upstream sent within the stream.
+    pub fn error(&self) -> Option<&ErrorFacts> {
+        self.error.as_deref()
+    }
+
+    /// What was not carried so far.
+    pub const fn loss(&self) -> &Loss {
+        &self.loss
+    }
+
+    /// Bytes held for what is not complete yet.
+    pub fn held(&self) -> usize {
+        let encoder = match &self.encoder {
+            Encoder::Responses(encoder) => encoder.held(),
+            Encoder::Gemini(encoder) => encoder.held(),
+            // These two hold nothing.
+            Encoder::Anthropic(_) | Encoder::Chat(_) => 0,
+        };
+        self.frame.data.len() + self.adapter.held() + encoder
+    }
+
+    fn frame_ended(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let had_data = std::mem::take(&mut self.frame.lines) > 0;
+        let data = std::mem::take(&mut self.frame.data);
+        if had_data && !self.ended {
+            let result = self.frame_read(&data, out);
+            // One buffer serves all frames, unless one was large.
+            if data.capacity() <= 64 * 1024 {
+                self.frame.data = data;
+                self.frame.data.clear();
+            }
+            return result;
+        }
+        Ok(())
+    }
+
+    fn frame_read(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        let data = data.trim_ascii();
+        if data.is_empty() {
+            return Ok(());
+        }
+        let mut events = std::mem::take(&mut self.events);
+        if data == b"[DONE]" {
+            if let Decoder::Chat(decoder) = &mut self.decoder {
+                decoder.done(&mut events);
+            }
+        } else {
+            let body = Json::parse(data).map_err(|_| Refused::invalid("", "an event is not valid JSON"))?;
+            match &mut self.decoder {
+                Decoder::Anthropic(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
+                Decoder::Chat(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
+                Decoder::Responses(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
+                Decoder::Gemini(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
+            }
+        }
+        self.write(events, out);
+        if self.held() > EVENT_MAX { Err(Refused::TooLarge) } else { Ok(()) }
+    }
+
+    fn write(&mut self, mut events: Vec<Event>, out: &mut Vec<u8>) {
+        let Self { encoder, adapter, context, loss, .. } = self;
+        for event in events.drain(..) {
+            if self.ended {
+                break;
+            }
+            match &event {
+                Event::Start { usage, .. } | Event::Usage(usage) => self.usage = *usage,
+                Event::Finish { .. } => self.finished = true,
+                Event::Error(facts) => {
+                    self.error = Some(facts.clone());
+                    self.ended = true;
+                }
+                Event::End => self.ended = true,
+                _ => {}
+            }
+            adapter.pass(event, self.from, &context.answer(), |event| match encoder {
+                Encoder::Anthropic(encoder) => encoder.event(event, context, out, loss),
+                Encoder::Chat(encoder) => encoder.event(event, context, out, loss),
+                Encoder::Responses(encoder) => encoder.event(event, context, out, loss),
+                Encoder::Gemini(encoder) => encoder.event(event, context, out, loss),
+            });
+        }
+        events.clear();
+        self.events = events;
+    }
+}
+
+/// Writes an event with its name, as Anthropic and Responses have it.
+pub(crate) fn named(name: &str, data: &Json, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'\n');
+    unnamed(data, b"\n\n", out);
+}
+
+/// Writes an event without a name.
+pub(crate) fn unnamed(data: &Json, end: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: ");
+    data.write(out);
+    out.extend_from_slice(end);
+}

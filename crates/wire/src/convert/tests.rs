@@ -1,0 +1,9 @@
+//! The laws of conversion, on recorded traffic and on generated documents.
+
+mod corpus;
+mod fold;
+mod generate;
+mod hostile;
+mod laws;
+mod map;
+mod support;

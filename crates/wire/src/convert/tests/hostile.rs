@@ -1,0 +1,159 @@
+//! Input that nobody should send: no panic, and bounds that hold.
+
+use proptest::prelude::*;
+
+use super::support::{WIRES, answer, many, memory};
+use crate::{
+    Wire,
+    convert::{Asked, EVENT_MAX, Ending, Quirks, Refused, Stream, request, response},
+};
+
+/// JSON made of the words that decoders look for, in places where they do not belong.
+fn confused() -> impl Strategy<Value = String> {
+    const WORDS: [&str; 42] = [
+        "messages",
+        "contents",
+        "input",
+        "parts",
+        "content",
+        "type",
+        "text",
+        "tool_use",
+        "function_call",
+        "role",
+        "user",
+        "assistant",
+        "model",
+        "choices",
+        "delta",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "candidates",
+        "functionCall",
+        "args",
+        "usage",
+        "system",
+        "tools",
+        "thinking",
+        "reasoning",
+        "summary",
+        "index",
+        "output",
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "response.output_item.done",
+        "item",
+        "signature",
+        "response.output_text.delta",
+        "output_index",
+        "content_block",
+        "message",
+        "tool_result",
+        "finish_reason",
+    ];
+    let word = prop::sample::select(&WORDS[..]).prop_map(|word| format!("\"{word}\""));
+    let leaf = prop_oneof![
+        word.clone(),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        any::<u64>().prop_map(|number| number.to_string()),
+        Just("-1.5e300".to_owned()),
+        Just("\"\\ud83e\\udd80\"".to_owned()),
+    ];
+    leaf.prop_recursive(5, 48, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec((word.clone(), inner), 0..6).prop_map(|members| {
+                let members: Vec<String> = members.into_iter().map(|(name, value)| format!("{name}:{value}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(many())]
+
+    #[test]
+    fn no_document_panics(from in prop::sample::select(&WIRES[..]), to in prop::sample::select(&WIRES[..]), body in confused()) {
+        let memory = memory();
+        let list = if from == Wire::Responses { "input" } else if from == Wire::Gemini { "contents" } else { "messages" };
+        for body in [body.clone(), format!("{{\"{list}\":[{body}]}}"), format!("{{\"{list}\":[{{\"role\":\"user\",\"content\":[{body}],\"parts\":[{body}]}}],\"tools\":[{body}]}}")] {
+            if let Ok(converted) = request(from, to, body.as_bytes(), &Asked::default(), &Quirks::default()) {
+                prop_assert!(serde_json::from_slice::<serde_json::Value>(&converted.bytes).is_ok());
+            }
+            let _ = response(from, to, body.as_bytes(), &answer(&memory));
+        }
+    }
+
+    #[test]
+    fn no_stream_panics(
+        from in prop::sample::select(&WIRES[..]), to in prop::sample::select(&WIRES[..]),
+        events in prop::collection::vec(confused(), 0..6),
+    ) {
+        let memory = memory();
+        let mut stream = Stream::new(from, to, &answer(&memory));
+        let mut out = Vec::new();
+        for event in events {
+            if stream.feed(format!("data: {event}\n\n").as_bytes(), &mut out).is_err() {
+                break;
+            }
+        }
+        let _ = stream.finish(&mut out);
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_walked() {
+    let deep = "[".repeat(100_000);
+    let body = format!("{{\"messages\":{deep}");
+    for wire in WIRES {
+        let refused = request(wire, Wire::Chat, body.as_bytes(), &Asked::default(), &Quirks::default());
+        assert!(matches!(refused, Err(Refused::Invalid { .. })));
+    }
+}
+
+#[test]
+fn an_event_above_the_bound_ends_the_stream() {
+    let memory = memory();
+    let mut stream = Stream::new(Wire::Chat, Wire::Anthropic, &answer(&memory));
+    let mut out = Vec::new();
+    stream.feed(b"data: \"", &mut out).unwrap();
+    let piece = vec![b'x'; 1 << 20];
+    let mut fed = 0;
+    let refused = loop {
+        match stream.feed(&piece, &mut out) {
+            Ok(()) => fed += piece.len(),
+            Err(refused) => break refused,
+        }
+        assert!(fed <= EVENT_MAX, "the bound holds");
+    };
+    assert_eq!(refused, Refused::TooLarge);
+    assert!(fed >= EVENT_MAX - piece.len(), "and is not far below");
+}
+
+#[test]
+fn a_cut_stream_is_not_ended_as_if_it_were_whole() {
+    let starts: [(Wire, &str); 4] = [
+        (Wire::Anthropic, "data: {\"type\":\"message_start\",\"message\":{}}\n\n"),
+        (Wire::Chat, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n"),
+        (Wire::Responses, "data: {\"type\":\"response.created\",\"response\":{}}\n\n"),
+        (Wire::Gemini, "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n"),
+    ];
+    let memory = memory();
+    for (from, start) in starts {
+        for to in WIRES {
+            let mut stream = Stream::new(from, to, &answer(&memory));
+            let mut out = Vec::new();
+            stream.feed(start.as_bytes(), &mut out).unwrap();
+            assert_eq!(stream.finish(&mut out).unwrap(), Ending::Cut);
+            let text = String::from_utf8(out).unwrap();
+            for end in ["message_stop", "[DONE]", "response.completed", "finishReason"] {
+                assert!(!text.contains(end), "{from:?}-{to:?}: {text}");
+            }
+        }
+    }
+}

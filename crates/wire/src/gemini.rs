@@ -1,0 +1,10 @@
+//! Gemini `generateContent`.
+
+pub(crate) mod decode;
+pub(crate) mod encode;
+mod parts;
+pub(crate) mod stream;
+mod types;
+
+#[cfg(test)]
+pub(crate) use types::camel;

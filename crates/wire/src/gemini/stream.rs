@@ -1,0 +1,246 @@
+//! Gemini streams, both ways: every event is an answer, of which the parts add up.
+
+use super::types;
+use crate::{
+    Usage, Wire,
+    convert::Refused,
+    convert::stream::{Context, unnamed},
+    error::render_stream,
+    ir::{Delta, Event, Finish, Json, Opening, arguments_object, object},
+    loss::{Loss, step},
+};
+
+/// Reads a Gemini stream.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    started: bool,
+    finished: bool,
+    /// A text is open, and whether it is a thought.
+    open: Option<bool>,
+}
+
+impl Decoder {
+    pub(crate) fn event(&mut self, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
+        if !event.get("error").is_null() {
+            out.push(Event::Error(Box::new(crate::read_error(&event.to_bytes()))));
+            return Ok(());
+        }
+        types::camel(&mut event);
+        if !self.started {
+            self.started = true;
+            let (id, model) = (event.take_str("responseId"), event.take_str("modelVersion"));
+            out.push(Event::Start { id, model, usage: Usage::default() });
+        }
+        let mut candidates = event.take_array("candidates").unwrap_or_default();
+        for candidate in &mut candidates {
+            if candidate.get("index").u64().unwrap_or_default() == 0 {
+                self.candidate(candidate, out, loss);
+            } else {
+                loss.add("/candidates/1", "a converted answer is one candidate");
+            }
+        }
+        if !event.get("usageMetadata").is_null() {
+            out.push(Event::Usage(types::usage(event.get("usageMetadata"))));
+        }
+        if event.at("promptFeedback.blockReason").str().is_some() && !self.finished {
+            self.finish(Finish::Filter, out);
+        }
+        Ok(())
+    }
+
+    fn candidate(&mut self, candidate: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) {
+        for (at, part) in candidate.take_array("content.parts").unwrap_or_default().into_iter().enumerate() {
+            self.part(part, &step("/candidates/0/content/parts", &at.to_string()), out, loss);
+        }
+        for name in ["groundingMetadata", "citationMetadata", "logprobsResult", "urlContextMetadata"] {
+            if !candidate.get(name).is_void() {
+                loss.add(step("/candidates/0", name), "only the source format has it");
+            }
+        }
+        if let Some(reason) = candidate.get("finishReason").str().filter(|_| !self.finished) {
+            self.finish(types::finish(reason), out);
+        }
+    }
+
+    fn finish(&mut self, finish: Finish, out: &mut Vec<Event>) {
+        self.finished = true;
+        self.close(out);
+        out.push(Event::Finish { finish, stop: None });
+    }
+
+    fn close(&mut self, out: &mut Vec<Event>) {
+        if self.open.take().is_some() {
+            out.push(Event::Close);
+        }
+    }
+
+    fn part(&mut self, mut part: Json, at: &str, out: &mut Vec<Event>, loss: &mut Loss) {
+        let thought = part.get("thought").bool() == Some(true);
+        let signature = part.take_str("thoughtSignature");
+        if let Some(text) = part.take_str("text") {
+            if !thought {
+                self.signature(signature, out);
+            } else if let Some(signature) = signature {
+                self.text(true, text, out);
+                out.push(Event::Delta(Delta::Signature(signature)));
+                self.close(out);
+                return;
+            }
+            if !text.is_empty() {
+                self.text(thought, text, out);
+            }
+            return;
+        }
+        self.signature(signature, out);
+        if let Some(name) = part.take_str("functionCall.name") {
+            self.close(out);
+            let id = part.take_str("functionCall.id");
+            out.push(Event::Open(Opening::Call { id, name, custom: false }));
+            if let Some(arguments) = part.take("functionCall.args") {
+                out.push(Event::Delta(Delta::Text(arguments.to_text())));
+            }
+            out.push(Event::Close);
+        } else if !part.is_void() {
+            loss.add(at, "only the source format has it");
+        }
+    }
+
+    fn text(&mut self, thought: bool, text: String, out: &mut Vec<Event>) {
+        if self.open != Some(thought) {
+            self.close(out);
+            self.open = Some(thought);
+            out.push(Event::Open(if thought { Opening::Thinking } else { Opening::Text }));
+        }
+        out.push(Event::Delta(Delta::Text(text)));
+    }
+
+    /// A signature is that of the thoughts before it; if none were shown, of some that were not.
+    fn signature(&mut self, signature: Option<String>, out: &mut Vec<Event>) {
+        let Some(signature) = signature else { return };
+        if self.open != Some(true) {
+            self.close(out);
+            out.push(Event::Open(Opening::Redacted));
+        }
+        self.open = None;
+        out.push(Event::Delta(Delta::Signature(signature)));
+        out.push(Event::Close);
+    }
+
+    /// The end of the bytes: usage may come behind the finish.
+    pub(crate) fn end(&mut self, out: &mut Vec<Event>) {
+        if self.finished {
+            out.push(Event::End);
+        }
+    }
+}
+
+/// Writes a Gemini stream.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    model: Option<String>,
+    usage: Usage,
+    finish: Finish,
+    open: Option<Open>,
+    /// The signature of thoughts, which stands on the part after them.
+    signature: Option<String>,
+}
+
+#[derive(Debug)]
+enum Open {
+    Text,
+    Thought,
+    /// A call goes out whole.
+    Call {
+        id: Option<String>,
+        name: String,
+        arguments: String,
+    },
+}
+
+impl Encoder {
+    /// Bytes held of a call that is not whole.
+    pub(crate) fn held(&self) -> usize {
+        let call = if let Some(Open::Call { arguments, .. }) = &self.open { arguments.len() } else { 0 };
+        call + self.signature.as_ref().map_or(0, String::len)
+    }
+
+    pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, _loss: &mut Loss) {
+        match event {
+            Event::Start { model, usage, .. } => {
+                self.usage = usage;
+                self.model = context.model.clone().or(model);
+            }
+            Event::Open(opening) => {
+                let thinks = matches!(opening, Opening::Thinking | Opening::Redacted);
+                if let Some(signature) = self.signature.take_if(|_| thinks) {
+                    self.part(object! { "text": "", "thoughtSignature": signature }, context, out);
+                }
+                self.open = Some(match opening {
+                    Opening::Text | Opening::Refusal => Open::Text,
+                    Opening::Thinking | Opening::Redacted => Open::Thought,
+                    Opening::Call { id, name, .. } => {
+                        let (name, _) = context.memory.client_name(&name);
+                        Open::Call { id, name, arguments: String::new() }
+                    }
+                });
+            }
+            Event::Delta(delta) => self.delta(delta, context, out),
+            Event::Close => {
+                if let Some(Open::Call { id, name, arguments }) = self.open.take() {
+                    let mut part = Json::empty();
+                    part.put_some("functionCall.id", id);
+                    part.put("functionCall.name", name);
+                    part.put("functionCall.args", arguments_object(&arguments));
+                    self.signed(part, context, out);
+                }
+            }
+            Event::Usage(usage) => self.usage = usage,
+            Event::Finish { finish, .. } => self.finish = finish,
+            Event::Error(facts) => {
+                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.seed);
+                out.extend(render_stream(Wire::Gemini, &problem));
+            }
+            Event::End => {
+                let mut candidate = object! { "content": object! { "role": "model" } };
+                if let Some(signature) = self.signature.take() {
+                    candidate.put("content.parts", vec![object! { "text": "", "thoughtSignature": signature }]);
+                }
+                candidate.put("finishReason", types::finish_reason(self.finish));
+                self.chunk(candidate, context, out);
+            }
+        }
+    }
+
+    fn delta(&mut self, delta: Delta, context: &Context, out: &mut Vec<u8>) {
+        match (&mut self.open, delta) {
+            (Some(Open::Text), Delta::Text(text)) => self.signed(object! { "text": text }, context, out),
+            (Some(Open::Thought), Delta::Text(text)) => {
+                self.part(object! { "text": text, "thought": true }, context, out);
+            }
+            (Some(Open::Call { arguments, .. }), Delta::Text(text)) => arguments.push_str(&text),
+            (_, Delta::Signature(signature)) => self.signature = Some(signature),
+            _ => {}
+        }
+    }
+
+    fn signed(&mut self, mut part: Json, context: &Context, out: &mut Vec<u8>) {
+        part.put_some("thoughtSignature", self.signature.take());
+        self.part(part, context, out);
+    }
+
+    fn part(&self, part: Json, context: &Context, out: &mut Vec<u8>) {
+        self.chunk(object! { "content": object! { "role": "model", "parts": vec![part] } }, context, out);
+    }
+
+    fn chunk(&self, mut candidate: Json, context: &Context, out: &mut Vec<u8>) {
+        candidate.put("index", 0u64);
+        let model = self.model.as_deref().or(context.model.as_deref()).unwrap_or_default();
+        let chunk = object! {
+            "candidates": vec![candidate],
+            "usageMetadata": types::usage_object(&self.usage),
+            "modelVersion": model,
+            "responseId": &context.seed,
+        };
+        unnamed(&chunk, b"\r\n\r\n", out);
+    }
+}

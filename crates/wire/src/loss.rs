@@ -1,0 +1,60 @@
+//! What a conversion could not carry.
+
+/// A value of the source that has no place, or a lesser one, in the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Where it stood in the source, as a JSON pointer.
+    pub pointer: String,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Everything that a conversion could not carry, in the order it was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    items: Vec<Lost>,
+    /// Losses that were met and not kept, above [`LOSS_MAX`].
+    more: u64,
+}
+
+/// Losses that are kept; the rest is counted.
+pub const LOSS_MAX: usize = 256;
+
+/// Longest pointer that is kept; the names in it are the caller's.
+const POINTER_MAX: usize = 256;
+
+impl Loss {
+    /// Nothing was lost.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// What was lost, the first [`LOSS_MAX`] of it.
+    pub fn items(&self) -> &[Lost] {
+        &self.items
+    }
+
+    /// How many losses were not kept.
+    pub const fn more(&self) -> u64 {
+        self.more
+    }
+
+    pub(crate) fn add(&mut self, pointer: impl Into<String>, reason: &'static str) {
+        if self.items.len() == LOSS_MAX {
+            self.more += 1;
+            return;
+        }
+        let mut pointer = pointer.into();
+        let end = (0..=POINTER_MAX.min(pointer.len())).rev().find(|at| pointer.is_char_boundary(*at)).unwrap_or(0);
+        pointer.truncate(end);
+        let lost = Lost { pointer, reason };
+        if !self.items.contains(&lost) {
+            self.items.push(lost);
+        }
+    }
+}
+
+/// `pointer` with one more step, escaped as RFC 6901 says.
+pub(crate) fn step(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}

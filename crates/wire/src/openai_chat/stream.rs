@@ -1,0 +1,276 @@
+//! Chat streams, both ways.
+
+use super::{decode::THOUGHTS, types};
+use crate::{
+    Usage, Wire,
+    convert::Refused,
+    convert::stream::{Context, unnamed},
+    error::render_stream,
+    ir::{Delta, Event, Finish, Json, Opening, Serial, object},
+    loss::Loss,
+};
+
+/// Keys of the parts that are not calls; calls come after them, by their index.
+const TEXT: u64 = 0;
+const REFUSAL: u64 = 1;
+const THOUGHT: u64 = 2;
+const CALLS: u64 = 16;
+
+/// Reads a Chat stream.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    serial: Serial,
+    started: bool,
+    finished: bool,
+    usage: Option<Usage>,
+    /// The key of the last call, for peers that send no index.
+    last_call: u64,
+}
+
+impl Decoder {
+    pub(crate) fn event(&mut self, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
+        if !event.get("error").is_null() {
+            out.push(Event::Error(Box::new(crate::read_error(&event.to_bytes()))));
+            return Ok(());
+        }
+        if !self.started {
+            self.started = true;
+            let (id, model) = (event.take_str("id"), event.take_str("model"));
+            out.push(Event::Start { id, model, usage: Usage::default() });
+        }
+        let mut choices = event.take_array("choices").unwrap_or_default();
+        for choice in &mut choices {
+            if choice.get("index").u64().unwrap_or_default() == 0 {
+                self.choice(choice, out, loss)?;
+            } else {
+                loss.add("/choices/1", "a converted answer is one candidate");
+            }
+        }
+        // Moonshot reports usage within the choice.
+        let within = choices.first().map(|choice| choice.get("usage").clone());
+        let usage = Some(event.get("usage").clone()).filter(|usage| !usage.is_null()).or(within);
+        if let Some(usage) = usage.filter(|usage| !usage.is_null()) {
+            let usage = types::usage(&usage);
+            self.usage = Some(usage);
+            out.push(Event::Usage(usage));
+        }
+        Ok(())
+    }
+
+    fn choice(&mut self, choice: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
+        for name in THOUGHTS {
+            if let Some(text) = choice.take_str(&format!("delta.{name}")) {
+                self.text(THOUGHT, Opening::Thinking, text, out)?;
+            }
+        }
+        if let Some(text) = choice.take_str("delta.content") {
+            self.text(TEXT, Opening::Text, text, out)?;
+        }
+        if let Some(text) = choice.take_str("delta.refusal") {
+            self.text(REFUSAL, Opening::Refusal, text, out)?;
+        }
+        for (at, call) in choice.take_array("delta.tool_calls").unwrap_or_default().into_iter().enumerate() {
+            self.call(at as u64, call, out)?;
+        }
+        for name in ["annotations", "audio", "function_call"] {
+            if !choice.at(&format!("delta.{name}")).is_void() {
+                loss.add(format!("/choices/0/delta/{name}"), "only the source format has it");
+            }
+        }
+        if !choice.get("logprobs").is_void() {
+            loss.add("/choices/0/logprobs", "a converted answer has no log probabilities");
+        }
+        if let Some(reason) = choice.get("finish_reason").str().filter(|_| !self.finished) {
+            self.finished = true;
+            self.serial.close_all(out);
+            out.push(Event::Finish { finish: types::finish(reason), stop: None });
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, key: u64, opening: Opening, text: String, out: &mut Vec<Event>) -> Result<(), Refused> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        for other in [TEXT, REFUSAL, THOUGHT].into_iter().filter(|other| *other != key) {
+            self.serial.close(other, out);
+        }
+        if !self.serial.is_open(key) {
+            self.serial.open(key, opening, out);
+        }
+        if self.serial.delta(key, Delta::Text(text), out) { Ok(()) } else { Err(Refused::TooLarge) }
+    }
+
+    fn call(&mut self, at: u64, mut call: Json, out: &mut Vec<Event>) -> Result<(), Refused> {
+        let id = call.take_str("id").filter(|id| !id.is_empty());
+        let key = match call.get("index").u64() {
+            Some(index) => CALLS.saturating_add(index),
+            None if id.is_some() => self.last_call.max(CALLS).saturating_add(at + 1),
+            None => self.last_call,
+        };
+        let custom = call.get("type").str() == Some("custom") || !call.get("custom").is_null();
+        let kind = if custom { "custom" } else { "function" };
+        let name = call.take_str(&format!("{kind}.name")).filter(|name| !name.is_empty());
+        if !self.serial.is_open(key) {
+            // An index that was used before, and has ended: only a new name begins a new call.
+            let Some(name) = name else { return Ok(()) };
+            for other in [TEXT, REFUSAL, THOUGHT] {
+                self.serial.close(other, out);
+            }
+            self.serial.open(key, Opening::Call { id, name, custom }, out);
+        }
+        self.last_call = key;
+        let piece = call.take_str(if custom { "custom.input" } else { "function.arguments" });
+        let Some(piece) = piece.filter(|piece| !piece.is_empty()) else { return Ok(()) };
+        if self.serial.delta(key, Delta::Text(piece), out) || !self.serial.is_open(key) {
+            Ok(())
+        } else {
+            Err(Refused::TooLarge)
+        }
+    }
+
+    /// `[DONE]`, which ends the answer whatever came before.
+    pub(crate) fn done(&mut self, out: &mut Vec<Event>) {
+        self.serial.close_all(out);
+        if !std::mem::replace(&mut self.finished, true) {
+            out.push(Event::Finish { finish: Finish::Stop, stop: None });
+        }
+        out.push(Event::End);
+    }
+
+    /// The end of the bytes: an end of the answer only behind its finish.
+    pub(crate) fn end(&mut self, out: &mut Vec<Event>) {
+        if self.finished {
+            out.push(Event::End);
+        }
+    }
+}
+
+/// Writes a Chat stream.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    started: bool,
+    model: String,
+    usage: Usage,
+    open: Option<Open>,
+    /// Index of the next call.
+    calls: u64,
+    finished: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Open {
+    Text,
+    Refusal,
+    Thinking,
+    Call { custom: bool },
+}
+
+impl Encoder {
+    pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, loss: &mut Loss) {
+        if !self.started && !matches!(event, Event::Error(_)) {
+            self.started = true;
+            let upstream = if let Event::Start { model, .. } = &event { model.as_deref() } else { None };
+            context.model.as_deref().or(upstream).unwrap_or_default().clone_into(&mut self.model);
+            self.chunk(object! { "role": "assistant", "content": "" }, Json::Null, context, out);
+        }
+        match event {
+            Event::Start { usage, .. } | Event::Usage(usage) => self.usage = usage,
+            Event::Open(opening) => self.open(opening, context, out),
+            Event::Delta(delta) => self.delta(delta, context, out, loss),
+            Event::Close => self.open = None,
+            Event::Finish { finish, .. } => {
+                self.finished = true;
+                let reason = types::finish_reason(finish.with_calls(self.calls > 0));
+                self.chunk(Json::empty(), reason.into(), context, out);
+            }
+            Event::Error(facts) => {
+                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.seed);
+                out.extend(render_stream(Wire::Chat, &problem));
+            }
+            Event::End => self.end(context, out),
+        }
+    }
+
+    fn head(&self, context: &Context) -> Json {
+        object! {
+            "id": format!("chatcmpl-{}", context.seed),
+            "object": "chat.completion.chunk",
+            "created": context.created,
+            "model": &self.model,
+        }
+    }
+
+    fn chunk(&self, delta: Json, finish_reason: Json, context: &Context, out: &mut Vec<u8>) {
+        let mut chunk = self.head(context);
+        let choice = object! { "index": 0u64, "delta": delta, "logprobs": Json::Null, "finish_reason": finish_reason };
+        chunk.put("choices", vec![choice]);
+        if context.memory.include_usage {
+            chunk.put("usage", Json::Null);
+        }
+        unnamed(&chunk, b"\n\n", out);
+    }
+
+    fn open(&mut self, opening: Opening, context: &Context, out: &mut Vec<u8>) {
+        self.open = Some(match opening {
+            Opening::Text => Open::Text,
+            Opening::Refusal => Open::Refusal,
+            Opening::Thinking | Opening::Redacted => Open::Thinking,
+            Opening::Call { id, name, custom } => {
+                let (name, _) = context.memory.client_name(&name);
+                let id = id.unwrap_or_else(|| format!("call_{}", self.calls));
+                let mut call = object! { "index": self.calls, "id": id };
+                if custom {
+                    call.put("type", "custom");
+                    call.put("custom", object! { "name": name, "input": "" });
+                } else {
+                    call.put("type", "function");
+                    call.put("function", object! { "name": name, "arguments": "" });
+                }
+                self.calls += 1;
+                self.chunk(object! { "tool_calls": vec![call] }, Json::Null, context, out);
+                Open::Call { custom }
+            }
+        });
+    }
+
+    fn delta(&mut self, delta: Delta, context: &Context, out: &mut Vec<u8>, loss: &mut Loss) {
+        let text = match delta {
+            Delta::Text(text) => text,
+            Delta::Signature(_) => {
+                loss.add("/signature", "the target has no signatures");
+                return;
+            }
+        };
+        let delta = match self.open {
+            Some(Open::Text) => object! { "content": text },
+            Some(Open::Refusal) => object! { "refusal": text },
+            Some(Open::Thinking) if context.show_thoughts => object! { "reasoning_content": text },
+            Some(Open::Thinking) => {
+                loss.add("/reasoning", "thoughts are not shown");
+                return;
+            }
+            Some(Open::Call { custom }) => {
+                let mut call = object! { "index": self.calls.saturating_sub(1) };
+                call.put(if custom { "custom.input" } else { "function.arguments" }, text);
+                object! { "tool_calls": vec![call] }
+            }
+            None => return,
+        };
+        self.chunk(delta, Json::Null, context, out);
+    }
+
+    fn end(&mut self, context: &Context, out: &mut Vec<u8>) {
+        if !self.finished {
+            let reason = types::finish_reason(Finish::Stop.with_calls(self.calls > 0));
+            self.chunk(Json::empty(), reason.into(), context, out);
+        }
+        if context.memory.include_usage {
+            let mut chunk = self.head(context);
+            chunk.put("choices", Vec::new());
+            chunk.put("usage", types::usage_object(&self.usage));
+            unnamed(&chunk, b"\n\n", out);
+        }
+        out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+}

@@ -1,0 +1,71 @@
+//! The answer of the Responses format: its shell, its items and their ids.
+
+use crate::ir::{Json, object};
+
+/// What an answer is made with.
+pub(crate) struct Shell<'a> {
+    pub(crate) seed: &'a str,
+    pub(crate) created: u64,
+    pub(crate) echo: &'a [(String, Json)],
+}
+
+/// The id of the item at `at`.
+pub(crate) fn item_id(shell: &Shell<'_>, kind: &str, at: usize) -> String {
+    let prefix = match kind {
+        "message" => "msg",
+        "reasoning" => "rs",
+        "custom_tool_call" => "ctc",
+        _ => "fc",
+    };
+    format!("{prefix}_{}_{at}", shell.seed)
+}
+
+pub(crate) fn message(shell: &Shell<'_>, at: usize, content: Vec<Json>) -> Json {
+    object! {
+        "type": "message",
+        "id": item_id(shell, "message", at),
+        "status": "completed",
+        "role": "assistant",
+        "content": content,
+    }
+}
+
+pub(crate) fn give_id(shell: &Shell<'_>, at: usize, item: &mut Json) {
+    let kind = item.get("type").str().unwrap_or_default().to_owned();
+    item.put("id", item_id(shell, &kind, at));
+    if kind != "reasoning" {
+        item.put("status", "completed");
+    }
+}
+
+/// The whole answer, with what clients require to be there.
+pub(crate) fn whole(
+    shell: &Shell<'_>,
+    model: &str,
+    (status, details): (&str, Json),
+    output: Vec<Json>,
+    usage: Json,
+) -> Json {
+    let mut body = object! {
+        "id": format!("resp_{}", shell.seed),
+        "object": "response",
+        "created_at": shell.created,
+        "status": status,
+        "error": Json::Null,
+        "incomplete_details": details,
+        "model": model,
+        "output": output,
+        "usage": usage,
+    };
+    body.add(shell.echo);
+    body.add(&[
+        ("instructions".to_owned(), Json::Null),
+        ("metadata".to_owned(), Json::empty()),
+        ("parallel_tool_calls".to_owned(), true.into()),
+        ("temperature".to_owned(), Json::Null),
+        ("tool_choice".to_owned(), "auto".into()),
+        ("tools".to_owned(), Vec::new().into()),
+        ("top_p".to_owned(), Json::Null),
+    ]);
+    body
+}

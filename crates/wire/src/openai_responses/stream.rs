@@ -1,0 +1,181 @@
+//! Responses streams, both ways.
+
+mod write;
+
+pub(crate) use write::Encoder;
+
+use super::types;
+use crate::{
+    Usage,
+    convert::Refused,
+    ir::{Delta, Event, Json, Opening, Serial},
+    loss::{Loss, step},
+};
+
+/// The place of a part: its item, and where it is in it.
+const fn key(item: u64, within: u64) -> u64 {
+    item.wrapping_shl(24) | (within & 0xff_ffff)
+}
+
+/// The place of what an item is as a whole: a call, or reasoning.
+const WHOLE: u64 = 0xff_ffff;
+
+/// Reads a Responses stream.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    serial: Serial,
+    started: bool,
+    /// Parts of items that are not done, and whether anything came for them.
+    seen: Vec<(u64, bool)>,
+    /// The last summary part of the reasoning that is open.
+    summary: Option<(u64, u64)>,
+}
+
+impl Decoder {
+    pub(crate) fn event(&mut self, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
+        let item = event.get("output_index").u64().unwrap_or_default();
+        let content = event.get("content_index").u64().unwrap_or_default();
+        let kind = event.get("type").str().unwrap_or_default().to_owned();
+        match kind.as_str() {
+            "response.created" | "response.in_progress" if !self.started => {
+                self.started = true;
+                let (id, model) = (event.take_str("response.id"), event.take_str("response.model"));
+                out.push(Event::Start { id, model, usage: Usage::default() });
+            }
+            "response.output_item.added" => self.added(item, &mut event, out, loss),
+            "response.output_text.delta" => return self.piece(key(item, content), Opening::Text, event, out),
+            "response.refusal.delta" => return self.piece(key(item, content), Opening::Refusal, event, out),
+            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+                let index = event.get("summary_index").u64().unwrap_or(content);
+                if self.summary.replace((item, index)).is_some_and(|(before, last)| before == item && last != index) {
+                    self.put(key(item, WHOLE), Opening::Thinking, "\n\n".to_owned(), out)?;
+                }
+                return self.piece(key(item, WHOLE), Opening::Thinking, event, out);
+            }
+            "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
+                let text = event.take_str("delta").unwrap_or_default();
+                if !text.is_empty() && self.serial.is_open(key(item, WHOLE)) {
+                    self.mark(key(item, WHOLE));
+                    return self.give(key(item, WHOLE), Delta::Text(text), out);
+                }
+            }
+            "response.output_item.done" => return self.done(item, event, out),
+            "response.completed" | "response.incomplete" => {
+                self.serial.close_all(out);
+                let response = event.take("response").unwrap_or_default();
+                if !response.get("usage").is_null() {
+                    out.push(Event::Usage(types::usage(response.get("usage"))));
+                }
+                out.push(Event::Finish { finish: types::finish(&response), stop: None });
+                out.push(Event::End);
+            }
+            "response.failed" | "error" => {
+                let usage = event.at("response.usage");
+                if !usage.is_null() {
+                    out.push(Event::Usage(types::usage(usage)));
+                }
+                out.push(Event::Error(Box::new(crate::read_error(&event.to_bytes()))));
+            }
+            "response.output_text.annotation.added" => {
+                loss.add(step("/output", &item.to_string()), "annotations are not carried");
+            }
+            // Starts and ends of what the deltas say already, and what later versions add.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn added(&mut self, item: u64, event: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) {
+        match event.at("item.type").str().unwrap_or_default() {
+            kind @ ("function_call" | "custom_tool_call") => {
+                let custom = kind == "custom_tool_call";
+                let (id, name) = (event.take_str("item.call_id"), event.take_str("item.name"));
+                self.seen.push((key(item, WHOLE), false));
+                self.serial.open(key(item, WHOLE), Opening::Call { id, name: name.unwrap_or_default(), custom }, out);
+            }
+            "message" | "reasoning" => {}
+            _ => loss.add(step("/output", &item.to_string()), "only the source format has it"),
+        }
+    }
+
+    fn mark(&mut self, key: u64) {
+        match self.seen.iter_mut().find(|(seen, _)| *seen == key) {
+            Some((_, came)) => *came = true,
+            None => self.seen.push((key, true)),
+        }
+    }
+
+    fn give(&mut self, key: u64, delta: Delta, out: &mut Vec<Event>) -> Result<(), Refused> {
+        match self.serial.delta(key, delta, out) {
+            true => Ok(()),
+            false if self.serial.is_open(key) => Err(Refused::TooLarge),
+            // A piece for a part that has ended.
+            false => Err(Refused::invalid("/output_index", "a delta for a part that is not open")),
+        }
+    }
+
+    fn piece(&mut self, key: u64, opening: Opening, mut event: Json, out: &mut Vec<Event>) -> Result<(), Refused> {
+        let text = event.take_str("delta").unwrap_or_default();
+        self.put(key, opening, text, out)
+    }
+
+    fn put(&mut self, key: u64, opening: Opening, text: String, out: &mut Vec<Event>) -> Result<(), Refused> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.mark(key);
+        if !self.serial.is_open(key) {
+            self.serial.open(key, opening, out);
+        }
+        self.give(key, Delta::Text(text), out)
+    }
+
+    /// An item is complete: what did not come in pieces is in it.
+    fn done(&mut self, item: u64, mut event: Json, out: &mut Vec<Event>) -> Result<(), Refused> {
+        let came = |decoder: &Self, key: u64| decoder.seen.contains(&(key, true));
+        let whole = key(item, WHOLE);
+        match event.at("item.type").str().unwrap_or_default() {
+            kind @ ("function_call" | "custom_tool_call") => {
+                let member = if kind == "function_call" { "item.arguments" } else { "item.input" };
+                if !self.seen.iter().any(|(seen, _)| *seen == whole) {
+                    self.added(item, &mut event, out, &mut Loss::default());
+                }
+                if let Some(text) = event.take_str(member).filter(|text| !text.is_empty() && !came(self, whole)) {
+                    self.give(whole, Delta::Text(text), out)?;
+                }
+            }
+            "reasoning" => {
+                let summary = event.take_array("item.summary").unwrap_or_default();
+                if !came(self, whole) {
+                    let texts: Vec<String> = summary.into_iter().filter_map(|mut part| part.take_str("text")).collect();
+                    self.put(whole, Opening::Thinking, texts.join("\n\n"), out)?;
+                }
+                if let Some(signature) = event.take_str("item.encrypted_content").filter(|text| !text.is_empty()) {
+                    if !self.serial.is_open(whole) {
+                        self.serial.open(whole, Opening::Redacted, out);
+                    }
+                    self.give(whole, Delta::Signature(signature), out)?;
+                }
+            }
+            "message" => {
+                let content = event.take_array("item.content").unwrap_or_default();
+                for (at, mut part) in content.into_iter().enumerate() {
+                    let place = key(item, at as u64);
+                    let refusal = part.get("type").str() == Some("refusal");
+                    let text = part.take_str(if refusal { "refusal" } else { "text" });
+                    if let Some(text) = text.filter(|_| !came(self, place)) {
+                        let opening = if refusal { Opening::Refusal } else { Opening::Text };
+                        self.put(place, opening, text, out)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        for (part, _) in self.seen.iter().filter(|(part, _)| part >> 24 == item) {
+            self.serial.close(*part, out);
+        }
+        self.seen.retain(|(part, _)| part >> 24 != item);
+        self.serial.close(whole, out);
+        Ok(())
+    }
+}
