@@ -3,6 +3,7 @@
 use crate::{
     books, catalog,
     config::{Config, Sources},
+    convert::{self, Convert},
     demo, out, serve, simulate, telemetry,
 };
 use admin::Secrets;
@@ -48,6 +49,10 @@ enum Command {
     Explain(simulate::Explain),
     /// Brings the database to this version's schema and ends.
     Migrate,
+    /// Writes a request, an answer or a stream of one wire as another wire has it.
+    ///
+    /// The result goes to standard output, what could not be carried to standard error, with its place in the file.
+    Convert(Convert),
     /// Derives every bill from its row and every counter from the rows again, and says what differs.
     Verify,
     /// Looks at the journal.
@@ -122,7 +127,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return code.into();
         }
     };
-    let code = run_command(cli).unwrap_or_else(|error| {
+    let done = match &cli.command {
+        // It needs no settings, and reads none.
+        Command::Convert(convert) => convert::run(convert).map(|whole| if whole { FINE } else { FAILED }),
+        _ => run_command(cli),
+    };
+    let code = done.unwrap_or_else(|error| {
         out::complain(format_args!("tollgate: {error:#}"));
         FAILED
     });
@@ -161,6 +171,7 @@ fn run_command(cli: Cli) -> Result<u8> {
             Command::Verify => books::verify(&config).await,
             Command::Journal(Journal::Inspect { path }) => books::inspect(&config, path).await,
             Command::Vault(Vault::Rotate) => rotate(&config).await,
+            Command::Convert(_) => Ok(FINE), // done before, without settings
         }
     })
 }

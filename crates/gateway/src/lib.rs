@@ -7,6 +7,7 @@ mod books;
 mod catalog;
 pub mod cli;
 pub mod config;
+mod convert;
 pub mod demo;
 mod front;
 mod jobs;

@@ -5,7 +5,7 @@
 //! with it: the answer is written in the names of that request.
 //!
 //! ```text
-//! request(from, to, body, &Asked, &Quirks)      → Converted { bytes, model, stream, loss, memory }
+//! request(from, to, body, &Asked, Quirks)      → Converted { bytes, model, stream, loss, memory }
 //! response(from, to, body, &Answer)             → Answered { bytes, usage, loss }
 //! Stream::new(from, to, Answer)  feed(bytes, &mut out)…  finish(&mut out) → whole or cut
 //! error(to, status, body, …)                    → Rendered
@@ -174,14 +174,14 @@ pub struct Answered {
 ///
 /// # Errors
 /// [`Refused`]: the body is not what its format says, or asks for what the target cannot do.
-pub fn request(from: Wire, to: Wire, body: &[u8], asked: &Asked<'_>, quirks: &Quirks) -> Result<Converted, Refused> {
+pub fn request(from: Wire, to: Wire, body: &[u8], asked: &Asked<'_>, quirks: Quirks) -> Result<Converted, Refused> {
     let mut loss = Loss::default();
     let body = parse(body)?;
     let echo = if from == Wire::Responses && to != from { openai_responses::echo(&body) } else { Vec::new() };
     let mut request = decode_request(from, body)?;
     request.stream |= from == Wire::Gemini && asked.stream;
     if let Some(model) = asked.model {
-        request.model = model.to_owned();
+        model.clone_into(&mut request.model);
     }
     let mut memory = Memory::default();
     if from != to {
@@ -206,6 +206,31 @@ pub fn response(from: Wire, to: Wire, body: &[u8], answer: &Answer<'_>) -> Resul
     Ok(Answered { bytes, usage, loss })
 }
 
+/// What a document is, by the members it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// A request to generate.
+    Request,
+    /// A whole answer.
+    Answer,
+    /// An error.
+    Error,
+}
+
+/// Tells what a document is; `None` if it is nothing that could be converted.
+pub fn document(body: &[u8]) -> Option<Document> {
+    let body = Json::parse(body).ok()?;
+    let has = |name: &str| !body.get(name).is_null();
+    match () {
+        () if has("error") => Some(Document::Error),
+        () if ["messages", "contents", "input"].into_iter().any(has) => Some(Document::Request),
+        () if ["choices", "candidates", "promptFeedback", "output", "content"].into_iter().any(has) => {
+            Some(Document::Answer)
+        }
+        () => None,
+    }
+}
+
 fn parse(body: &[u8]) -> Result<Json, Refused> {
     match Json::parse(body) {
         Ok(json @ Json::Object(_)) => Ok(json),
@@ -227,7 +252,7 @@ pub(crate) fn encode_request(
     wire: Wire,
     request: &Request,
     asked: &Asked<'_>,
-    quirks: &Quirks,
+    quirks: Quirks,
     loss: &mut Loss,
 ) -> Result<Json, Refused> {
     match wire {

@@ -41,26 +41,26 @@ impl Extra {
         if wire == self.wire {
             return self.rest.clone();
         }
-        self.report(&self.rest, &self.at, loss);
+        report(&self.rest, &self.at, loss);
         Json::empty()
-    }
-
-    fn report(&self, value: &Json, at: &str, loss: &mut Loss) {
-        for (name, value) in value.members() {
-            let at = step(at, name);
-            match value {
-                value if value.is_void() || SILENT.contains(&name.as_str()) => {}
-                Json::Object(_) if at.matches('/').count() < 4 && !name.contains("schema") => {
-                    self.report(value, &at, loss);
-                }
-                _ => loss.add(at, "only the source format has it"),
-            }
-        }
     }
 
     /// Reports that the node itself, or one member of it, is not carried.
     pub(crate) fn lose(&self, member: &str, reason: &'static str, loss: &mut Loss) {
         loss.add(if member.is_empty() { self.at.clone() } else { step(&self.at, member) }, reason);
+    }
+}
+
+/// Names what is in `value`, below the node it was left in.
+fn report(value: &Json, at: &str, loss: &mut Loss) {
+    for (name, value) in value.members() {
+        let at = step(at, name);
+        match value {
+            value if value.is_void() || SILENT.contains(&name.as_str()) => {}
+            // What was taken out of `reasoning` or `generationConfig` is not lost: the rest of it is.
+            Json::Object(_) if at.matches('/').count() < 4 && !name.contains("schema") => report(value, &at, loss),
+            _ => loss.add(at, "only the source format has it"),
+        }
     }
 }
 

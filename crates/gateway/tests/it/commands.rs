@@ -295,3 +295,28 @@ async fn each_request_is_one_line_of_the_log_and_no_line_holds_a_key() {
         assert!(!log.contains(secret), "{log}");
     }
 }
+
+#[tokio::test]
+async fn convert_writes_the_result_and_names_what_is_lost() {
+    let home = Home::embedded().unwrap();
+    let body = json!({ "model": "m", "max_tokens": 9, "top_k": 5, "messages": [{ "role": "user", "content": "hi" }] });
+    std::fs::write(home.path().join("request.json"), body.to_string()).unwrap();
+    let convert = |more: &[&'static str]| [&["convert", "--from", "anthropic", "--to", "chat"], more].concat();
+
+    let (code, out, err) = run(home.path(), &convert(&["request.json"])).await;
+
+    let want = json!({ "model": "m", "max_completion_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    assert_eq!((code, serde_json::from_str::<Value>(&out).unwrap()), (0, want));
+    assert_eq!(err, "lost /top_k: the target has no such value\n");
+
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n";
+    let end = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    for (text, want, ends) in [(start.to_owned() + end, 0, true), (start.to_owned(), 1, false)] {
+        std::fs::write(home.path().join("stream.sse"), text).unwrap();
+        let (code, out, err) = run(home.path(), &convert(&["--stream", "stream.sse"])).await;
+        assert_eq!((code, out.contains("[DONE]")), (want, ends), "{err}");
+    }
+    std::fs::write(home.path().join("none.json"), "{}").unwrap();
+    assert_eq!(run(home.path(), &convert(&["none.json"])).await.0, 1);
+    assert_eq!(run(home.path(), &["convert", "--from", "anthropic", "--to", "morse", "request.json"]).await.0, 2);
+}

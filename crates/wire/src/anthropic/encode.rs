@@ -16,7 +16,7 @@ const WIRE: Wire = Wire::Anthropic;
 /// The maximum that is asked for when neither the caller nor the model names one; the hold assumes the same.
 const DEFAULT_MAX_TOKENS: u64 = 16_384;
 
-pub(crate) fn request(request: &Request, asked: &Asked<'_>, quirks: &Quirks, loss: &mut Loss) -> Result<Json, Refused> {
+pub(crate) fn request(request: &Request, asked: &Asked<'_>, quirks: Quirks, loss: &mut Loss) -> Result<Json, Refused> {
     let same = request.wire() == WIRE;
     let mut body = request.extra.open(WIRE, loss);
     body.put("model", &request.model);
@@ -72,15 +72,14 @@ fn system<'r>(request: &'r Request, body: &mut Json, loss: &mut Loss) -> Result<
 fn same_turn(turn: &Turn, loss: &mut Loss) -> Result<Json, Refused> {
     let mut message = turn.extra.open(WIRE, loss);
     message.put("role", role(turn.role));
-    match turn.parts.first().and_then(Part::text).filter(|_| turn.plain) {
-        Some(text) => message.put("content", text),
-        None => {
-            let mut content = Vec::with_capacity(turn.parts.len());
-            for part in &turn.parts {
-                content.extend(block(part, true, loss)?);
-            }
-            message.put("content", content);
+    if let Some(text) = turn.parts.first().and_then(Part::text).filter(|_| turn.plain) {
+        message.put("content", text);
+    } else {
+        let mut content = Vec::with_capacity(turn.parts.len());
+        for part in &turn.parts {
+            content.extend(block(part, true, loss)?);
         }
+        message.put("content", content);
     }
     Ok(message)
 }
@@ -94,7 +93,7 @@ const fn role(role: Role) -> &'static str {
 }
 
 /// Neighbours of one role become one message, results before all else; the first one is the user's.
-fn merged(turns: &[Turn], quirks: &Quirks, loss: &mut Loss) -> Result<Vec<Json>, Refused> {
+fn merged(turns: &[Turn], quirks: Quirks, loss: &mut Loss) -> Result<Vec<Json>, Refused> {
     let mut messages: Vec<(&'static str, Vec<Json>)> = Vec::new();
     for turn in turns {
         turn.extra.open(WIRE, loss);
@@ -157,7 +156,7 @@ fn block(part: &Part, keep_empty: bool, loss: &mut Loss) -> Result<Option<Json>,
             block.put("text", text);
         }
         Kind::Media { what, source, name, detail } => {
-            media(part, *what, source, name.as_deref(), detail, &mut block, loss)?
+            media(part, *what, source, name.as_deref(), detail.as_deref(), &mut block, loss)?
         }
         Kind::Call { id, name, arguments, .. } => {
             block.put("type", "tool_use");
@@ -196,7 +195,7 @@ fn media(
     what: Media,
     source: &Source,
     name: Option<&str>,
-    detail: &Option<String>,
+    detail: Option<&str>,
     block: &mut Json,
     loss: &mut Loss,
 ) -> Result<(), Refused> {
@@ -290,9 +289,8 @@ fn choice(request: &Request, body: &mut Json, loss: &mut Loss) {
             loss.add(request.choice_pointer(), "the target takes no forced tool together with thinking");
             Some("auto")
         }
-        Some(Choice::Required) => Some("any"),
         Some(Choice::Named(names)) if names.len() == 1 || same => Some("tool"),
-        Some(Choice::Named(_)) => Some("any"),
+        Some(Choice::Required | Choice::Named(_)) => Some("any"),
     };
     if let Some(kind) = kind.or_else(|| (!same && request.parallel == Some(false)).then_some("auto")) {
         body.put("tool_choice.type", kind);
@@ -391,14 +389,10 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
         }
     }
     body.put("content", content);
-    match same {
-        true => body.put("stop_reason", response.finish_words.clone()),
-        false => body.put("stop_reason", types::stop_reason(response.ending())),
-    }
+    let ending = || Json::from(types::stop_reason(response.ending()));
+    body.put("stop_reason", if same { response.finish_words.clone() } else { ending() });
     body.put("stop_sequence", response.stop.as_ref());
-    match same {
-        true => body.put("usage", response.usage_object.clone()),
-        false => body.put("usage", types::usage_object(&response.usage)),
-    }
+    let usage = || types::usage_object(&response.usage);
+    body.put("usage", if same { response.usage_object.clone() } else { usage() });
     body
 }

@@ -20,7 +20,7 @@ pub(crate) fn request(
     request: &mut Request,
     to: Wire,
     asked: &Asked<'_>,
-    quirks: &Quirks,
+    quirks: Quirks,
     loss: &mut Loss,
 ) -> Result<Memory, Refused> {
     let mut memory = Memory {
@@ -194,12 +194,11 @@ fn adopt_signatures(parts: &mut Vec<Part>, from: Wire) {
                 out.push(part);
                 continue;
             }
-            match out.last_mut().map(|part| &mut part.kind) {
-                Some(Kind::Thinking { signature: own @ None, .. }) => *own = Some(signature),
-                _ => {
-                    let kind = Kind::Thinking { texts: Vec::new(), signature: Some(signature), redacted: true };
-                    out.push(Part::new(kind, from, &part.extra.at, Json::empty()));
-                }
+            if let Some(Kind::Thinking { signature: own @ None, .. }) = out.last_mut().map(|part| &mut part.kind) {
+                *own = Some(signature);
+            } else {
+                let kind = Kind::Thinking { texts: Vec::new(), signature: Some(signature), redacted: true };
+                out.push(Part::new(kind, from, &part.extra.at, Json::empty()));
             }
         }
         out.push(part);
@@ -208,7 +207,7 @@ fn adopt_signatures(parts: &mut Vec<Part>, from: Wire) {
 }
 
 /// A thought of the history: it stays if the server that is asked has signed it, or asks for no signature.
-fn keep_thinking(mut part: Part, to: Wire, asked: &Asked<'_>, quirks: &Quirks, loss: &mut Loss) -> Option<Part> {
+fn keep_thinking(mut part: Part, to: Wire, asked: &Asked<'_>, quirks: Quirks, loss: &mut Loss) -> Option<Part> {
     let Kind::Thinking { signature, redacted, texts } = &mut part.kind else { return Some(part) };
     let opened = signature.as_deref().and_then(|sealed| open_envelope(to, asked.issuer?, sealed));
     if let Some(opened) = opened {

@@ -13,19 +13,23 @@ pub fn class_of(status: u16, facts: &ErrorFacts) -> Class {
             "context_length_exceeded" => Class::TooLong,
             "model_not_found" => Class::UnknownModel,
             "unsupported_parameter" | "unsupported_value" => Class::Unsupported,
+            "rate_limit_exceeded" | "rate_limit_error" | "RESOURCE_EXHAUSTED" => Class::RateLimited,
+            "overloaded_error" | "server_is_overloaded" | "UNAVAILABLE" => Class::Overloaded,
+            "timeout_error" | "DEADLINE_EXCEEDED" => Class::Timeout,
+            "not_found_error" | "NOT_FOUND" => Class::NotFound,
+            "request_too_large" => Class::BodyTooLarge,
+            // Our credentials, our bill, our rights; or the upstream itself.
             "insufficient_quota"
             | "billing_error"
             | "API_KEY_INVALID"
             | "invalid_api_key"
             | "authentication_error"
-            | "UNAUTHENTICATED" => Class::Upstream,
-            "rate_limit_exceeded" | "rate_limit_error" | "RESOURCE_EXHAUSTED" => Class::RateLimited,
-            "overloaded_error" | "server_is_overloaded" | "UNAVAILABLE" => Class::Overloaded,
-            "timeout_error" | "DEADLINE_EXCEEDED" => Class::Timeout,
-            "not_found_error" | "NOT_FOUND" => Class::NotFound,
-            "permission_error" | "PERMISSION_DENIED" => Class::Upstream,
-            "request_too_large" => Class::BodyTooLarge,
-            "api_error" | "server_error" | "INTERNAL" => Class::Upstream,
+            | "UNAUTHENTICATED"
+            | "permission_error"
+            | "PERMISSION_DENIED"
+            | "api_error"
+            | "server_error"
+            | "INTERNAL" => Class::Upstream,
             _ => continue,
         };
         return class;
@@ -35,7 +39,7 @@ pub fn class_of(status: u16, facts: &ErrorFacts) -> Class {
         return Class::TooLong;
     }
     match facts.http.filter(|_| status == 200).unwrap_or(status) {
-        401 | 402 | 403 => Class::Upstream,
+        401..=403 => Class::Upstream,
         404 => Class::NotFound,
         405 => Class::MethodNotAllowed,
         408 => Class::RequestTimeout,

@@ -30,7 +30,7 @@ const OUTPUT_MIN: u64 = 16;
 pub(crate) fn put_params(
     request: &Request,
     wire: Wire,
-    quirks: &Quirks,
+    quirks: Quirks,
     body: &mut Json,
     loss: &mut Loss,
 ) -> Result<(), Refused> {
@@ -53,7 +53,7 @@ pub(crate) fn put_params(
 fn put(
     request: &Request,
     wire: Wire,
-    quirks: &Quirks,
+    quirks: Quirks,
     body: &mut Json,
     loss: &mut Loss,
     (param, value): (Param, &Json),

@@ -34,7 +34,9 @@ fn lower(schema: &mut Json) {
                         }
                     }),
                     Json::Object(properties) if holds_schemas_by_name(name) => {
-                        properties.iter_mut().for_each(|(_, schema)| lower(schema));
+                        for (_, schema) in properties {
+                            lower(schema);
+                        }
                     }
                     value if is_schema(name) => lower(value),
                     _ => {}
@@ -87,7 +89,7 @@ impl Subset<'_> {
             match (name.as_str(), value) {
                 ("$schema" | "additionalProperties" | "$defs" | "definitions" | "$id" | "$comment", _) => {}
                 ("type", Json::String(word)) => out.put("type", word.to_ascii_uppercase()),
-                ("type", Json::Array(words)) => self.types(words, &mut out),
+                ("type", Json::Array(words)) => types(words, &mut out),
                 ("const", value) => out.put("enum", vec![value.clone()]),
                 ("oneOf" | "anyOf", Json::Array(choices)) => {
                     let choices: Vec<Json> = choices.iter().map(|choice| self.node(choice, depth + 1)).collect();
@@ -113,22 +115,22 @@ impl Subset<'_> {
         }
         out
     }
+}
 
-    /// A list of types: null makes it nullable, several others are choices.
-    fn types(&mut self, words: &[Json], out: &mut Json) {
-        let words: Vec<&str> = words.iter().filter_map(Json::str).collect();
-        if words.contains(&"null") {
-            out.put("nullable", true);
+/// A list of types: null makes it nullable, several others are choices.
+fn types(words: &[Json], out: &mut Json) {
+    let words: Vec<&str> = words.iter().filter_map(Json::str).collect();
+    if words.contains(&"null") {
+        out.put("nullable", true);
+    }
+    let mut others = words.into_iter().filter(|word| *word != "null").map(str::to_ascii_uppercase);
+    match (others.next(), others.next()) {
+        (Some(only), None) => out.put("type", only),
+        (Some(first), Some(second)) => {
+            let all = [first, second].into_iter().chain(others);
+            let choices: Vec<Json> = all.map(|word| crate::ir::object! { "type": word }).collect();
+            out.put("anyOf", choices);
         }
-        let mut others = words.into_iter().filter(|word| *word != "null").map(str::to_ascii_uppercase);
-        match (others.next(), others.next()) {
-            (Some(only), None) => out.put("type", only),
-            (Some(first), Some(second)) => {
-                let all = [first, second].into_iter().chain(others);
-                let choices: Vec<Json> = all.map(|word| crate::ir::object! { "type": word }).collect();
-                out.put("anyOf", choices);
-            }
-            _ => {}
-        }
+        _ => {}
     }
 }

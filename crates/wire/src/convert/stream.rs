@@ -113,16 +113,16 @@ impl Stream {
             lines: Lines::default(),
             frame: Frame::default(),
             decoder: match from {
-                Wire::Anthropic => Decoder::Anthropic(Default::default()),
-                Wire::Chat => Decoder::Chat(Default::default()),
-                Wire::Responses => Decoder::Responses(Default::default()),
-                Wire::Gemini => Decoder::Gemini(Default::default()),
+                Wire::Anthropic => Decoder::Anthropic(anthropic::stream::Decoder::default()),
+                Wire::Chat => Decoder::Chat(openai_chat::stream::Decoder::default()),
+                Wire::Responses => Decoder::Responses(openai_responses::stream::Decoder::default()),
+                Wire::Gemini => Decoder::Gemini(gemini::stream::Decoder::default()),
             },
             encoder: match to {
-                Wire::Anthropic => Encoder::Anthropic(Default::default()),
-                Wire::Chat => Encoder::Chat(Default::default()),
-                Wire::Responses => Encoder::Responses(Default::default()),
-                Wire::Gemini => Encoder::Gemini(Default::default()),
+                Wire::Anthropic => Encoder::Anthropic(anthropic::stream::Encoder::default()),
+                Wire::Chat => Encoder::Chat(openai_chat::stream::Encoder::default()),
+                Wire::Responses => Encoder::Responses(Box::default()),
+                Wire::Gemini => Encoder::Gemini(gemini::stream::Encoder::default()),
             },
             adapter: Adapter::default(),
             context: Context {
@@ -253,7 +253,7 @@ impl Stream {
                 Decoder::Anthropic(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
                 Decoder::Chat(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
                 Decoder::Responses(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
-                Decoder::Gemini(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
+                Decoder::Gemini(decoder) => decoder.event(body, &mut events, &mut self.loss),
             }
         }
         self.write(events, out);

@@ -14,7 +14,7 @@ use crate::{
 /// What stands in for the signature of a call that another vendor's model made.
 const UNSIGNED: &str = "skip_thought_signature_validator";
 
-pub(crate) fn request(request: &Request, quirks: &Quirks, loss: &mut Loss) -> Result<Json, Refused> {
+pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Result<Json, Refused> {
     let same = request.wire() == WIRE;
     let mut body = request.extra.open(WIRE, loss);
     let is_system = |turn: &&Turn| !same && matches!(turn.role, Role::System | Role::Developer);
@@ -96,7 +96,7 @@ fn merged(turns: &[Turn], names: &CallNames<'_>, third: bool, loss: &mut Loss) -
     Ok(contents.collect())
 }
 
-fn tools(request: &Request, quirks: &Quirks, body: &mut Json, loss: &mut Loss) {
+fn tools(request: &Request, quirks: Quirks, body: &mut Json, loss: &mut Loss) {
     // On this wire tools stand in groups; those of other wires make one.
     let group_of = |at: &str| at.split('/').nth(2).unwrap_or_default().to_owned();
     let mut groups: Vec<(String, Json)> = Vec::new();
@@ -134,7 +134,7 @@ fn tools(request: &Request, quirks: &Quirks, body: &mut Json, loss: &mut Loss) {
     }
 }
 
-fn function(function: &Function, quirks: &Quirks, loss: &mut Loss) -> Json {
+fn function(function: &Function, quirks: Quirks, loss: &mut Loss) -> Json {
     let mut tool = function.extra.open(WIRE, loss);
     tool.put("name", &function.name);
     tool.put_some("description", function.description.as_ref());
@@ -176,7 +176,7 @@ fn choice(request: &Request, body: &mut Json, loss: &mut Loss) {
     }
 }
 
-fn format(request: &Request, quirks: &Quirks, body: &mut Json, loss: &mut Loss) {
+fn format(request: &Request, quirks: Quirks, body: &mut Json, loss: &mut Loss) {
     let Some(format) = request.format.as_ref().filter(|format| **format != Format::Text) else { return };
     body.put("generationConfig.responseMimeType", "application/json");
     if let Format::Schema { schema, openapi, .. } = format {

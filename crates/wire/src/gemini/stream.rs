@@ -3,7 +3,6 @@
 use super::types;
 use crate::{
     Usage, Wire,
-    convert::Refused,
     convert::stream::{Context, unnamed},
     error::render_stream,
     ir::{Delta, Event, Finish, Json, Opening, arguments_object, object},
@@ -20,10 +19,10 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    pub(crate) fn event(&mut self, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
+    pub(crate) fn event(&mut self, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) {
         if !event.get("error").is_null() {
             out.push(Event::Error(Box::new(crate::read_error(&event.to_bytes()))));
-            return Ok(());
+            return;
         }
         types::camel(&mut event);
         if !self.started {
@@ -45,7 +44,6 @@ impl Decoder {
         if event.at("promptFeedback.blockReason").str().is_some() && !self.finished {
             self.finish(Finish::Filter, out);
         }
-        Ok(())
     }
 
     fn candidate(&mut self, candidate: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) {

@@ -90,7 +90,7 @@ impl Serial {
     fn begin(&mut self, key: u64, opening: Opening, out: &mut Vec<Event>) {
         let arguments = matches!(opening, Opening::Call { custom: false, .. }).then(Depth::default);
         // A custom tool's input has no end that could be seen: it ends when the stream says so.
-        let arguments = arguments.or_else(|| matches!(opening, Opening::Call { .. }).then(|| Depth::endless()));
+        let arguments = arguments.or_else(|| matches!(opening, Opening::Call { .. }).then(Depth::endless));
         self.open = Some(Opened { key, arguments });
         out.push(Event::Open(opening));
     }
@@ -102,7 +102,7 @@ impl Serial {
                 depth.feed(text.as_bytes());
             }
             out.push(Event::Delta(delta));
-            if !self.waiting.is_empty() && self.open.as_ref().is_some_and(|open| open.complete()) {
+            if !self.waiting.is_empty() && self.open.as_ref().is_some_and(Opened::complete) {
                 self.close_open(out);
             }
             return true;
@@ -160,7 +160,7 @@ impl Opened {
 /// Tells when a JSON object that comes in pieces is complete.
 #[derive(Debug, Default)]
 struct Depth {
-    depth: i64,
+    level: i64,
     begun: bool,
     in_string: bool,
     escaped: bool,
@@ -173,7 +173,7 @@ impl Depth {
     }
 
     fn complete(&self) -> bool {
-        self.begun && self.depth <= 0 && !self.endless
+        self.begun && self.level <= 0 && !self.endless
     }
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -185,9 +185,9 @@ impl Depth {
                 _ if self.in_string => {}
                 b'{' | b'[' => {
                     self.begun = true;
-                    self.depth += 1;
+                    self.level += 1;
                 }
-                b'}' | b']' => self.depth -= 1,
+                b'}' | b']' => self.level -= 1,
                 _ => {}
             }
         }

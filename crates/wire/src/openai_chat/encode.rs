@@ -10,7 +10,7 @@ use crate::{
 
 const WIRE: Wire = Wire::Chat;
 
-pub(crate) fn request(request: &Request, quirks: &Quirks, loss: &mut Loss) -> Result<Json, Refused> {
+pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Result<Json, Refused> {
     let same = request.wire() == WIRE;
     let mut body = request.extra.open(WIRE, loss);
     body.put("model", &request.model);
@@ -119,7 +119,7 @@ fn format(request: &Request, body: &mut Json) {
     }
 }
 
-fn think(request: &Request, quirks: &Quirks, body: &mut Json, loss: &mut Loss) {
+fn think(request: &Request, quirks: Quirks, body: &mut Json, loss: &mut Loss) {
     let think = &request.think;
     let effort = think.as_effort();
     if request.wire() == WIRE || !(quirks.thinking_switch || quirks.enable_thinking) {
@@ -190,12 +190,11 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
         message.add(&[("refusal".to_owned(), Json::Null)]);
     }
     choice.put("message", message);
-    match same {
-        true => choice.put("finish_reason", response.finish_words.clone()),
-        false => {
-            choice.put("logprobs", Json::Null);
-            choice.put("finish_reason", types::finish_reason(response.ending()));
-        }
+    if same {
+        choice.put("finish_reason", response.finish_words.clone());
+    } else {
+        choice.put("logprobs", Json::Null);
+        choice.put("finish_reason", types::finish_reason(response.ending()));
     }
     let mut choices = vec![choice];
     if same {
@@ -204,9 +203,10 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
         response.lose_others(loss);
     }
     body.put("choices", choices);
-    match same {
-        true => body.put_some("usage", Some(response.usage_object.clone()).filter(|usage| !usage.is_null())),
-        false => body.put("usage", types::usage_object(&response.usage)),
+    if same {
+        body.put_some("usage", Some(response.usage_object.clone()).filter(|usage| !usage.is_null()));
+    } else {
+        body.put("usage", types::usage_object(&response.usage));
     }
     body
 }

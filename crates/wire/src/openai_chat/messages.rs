@@ -41,7 +41,7 @@ const fn role(role: Role) -> &'static str {
 }
 
 /// Messages of a request from another wire.
-pub(super) fn from_others(turns: &[Turn], quirks: &Quirks, loss: &mut Loss) -> Result<Vec<Json>, Refused> {
+pub(super) fn from_others(turns: &[Turn], quirks: Quirks, loss: &mut Loss) -> Result<Vec<Json>, Refused> {
     let mut out = Vec::with_capacity(turns.len());
     // Pictures of results follow when the results are all there.
     let mut pictures: Vec<Json> = Vec::new();
@@ -87,7 +87,7 @@ fn flush(pictures: &mut Vec<Json>, out: &mut Vec<Json>) {
     }
 }
 
-fn assistant(turns: &[Turn], quirks: &Quirks, loss: &mut Loss) -> Result<Option<Json>, Refused> {
+fn assistant(turns: &[Turn], quirks: Quirks, loss: &mut Loss) -> Result<Option<Json>, Refused> {
     let mut parts: Vec<Part> = Vec::new();
     let mut thoughts: Vec<&str> = Vec::new();
     for turn in turns {

@@ -12,7 +12,7 @@ use crate::{
     loss::Loss,
 };
 
-pub(crate) fn request(request: &Request, quirks: &Quirks, loss: &mut Loss) -> Result<Json, Refused> {
+pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Result<Json, Refused> {
     let same = request.wire() == WIRE;
     let mut body = request.extra.open(WIRE, loss);
     body.put("model", &request.model);

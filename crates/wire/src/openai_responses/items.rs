@@ -153,7 +153,9 @@ pub(super) fn single(part: &Part, loss: &mut Loss) -> Result<Option<Json>, Refus
             let only_text = content.iter().all(|part| part.text().is_some());
             if *plain || (only_text && part.extra.wire != WIRE) {
                 let text = crate::ir::join_text(content, "\n\n", loss);
-                content.iter().for_each(|part| drop(part.extra.open(WIRE, loss)));
+                for part in content {
+                    part.extra.open(WIRE, loss);
+                }
                 item.put("output", if failed { format!("Error: {text}") } else { text });
             } else {
                 let mut output = Vec::new();

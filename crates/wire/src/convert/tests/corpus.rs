@@ -35,7 +35,7 @@ fn cases(wire: Wire, file: &str) -> Vec<Case> {
 fn a_request_comes_back_as_it_was() {
     for wire in WIRES {
         for case in cases(wire, "request.json") {
-            let there = request(wire, wire, &case.bytes, &Asked::default(), &Quirks::default()).unwrap();
+            let there = request(wire, wire, &case.bytes, &Asked::default(), Quirks::default()).unwrap();
             let mut want = value(&case.bytes);
             if wire == Wire::Gemini {
                 // The vendor's other spelling is not kept.
@@ -81,7 +81,8 @@ fn show(bytes: &[u8]) -> String {
 }
 
 fn losses(loss: &crate::Loss) -> String {
-    loss.items().iter().map(|lost| format!("- {}: {}\n", lost.pointer, lost.reason)).collect()
+    let lines: Vec<String> = loss.items().iter().map(|lost| format!("- {}: {}", lost.pointer, lost.reason)).collect();
+    lines.join("\n")
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn every_case_on_every_other_wire() {
             let pair = format!("{}-{}", word(from), word(to));
             for case in cases(from, "request.json") {
                 let asked = Asked { model: Some("upstream-model"), ..Asked::default() };
-                let shown = match request(from, to, &case.bytes, &asked, &quirks) {
+                let shown = match request(from, to, &case.bytes, &asked, quirks) {
                     Ok(converted) => {
                         decode_request(to, parse(&converted.bytes).unwrap()).unwrap();
                         format!("{}\n\nlost:\n{}", show(&converted.bytes), losses(&converted.loss))

@@ -82,7 +82,7 @@ proptest! {
         let memory = memory();
         let list = if from == Wire::Responses { "input" } else if from == Wire::Gemini { "contents" } else { "messages" };
         for body in [body.clone(), format!("{{\"{list}\":[{body}]}}"), format!("{{\"{list}\":[{{\"role\":\"user\",\"content\":[{body}],\"parts\":[{body}]}}],\"tools\":[{body}]}}")] {
-            if let Ok(converted) = request(from, to, body.as_bytes(), &Asked::default(), &Quirks::default()) {
+            if let Ok(converted) = request(from, to, body.as_bytes(), &Asked::default(), Quirks::default()) {
                 prop_assert!(serde_json::from_slice::<serde_json::Value>(&converted.bytes).is_ok());
             }
             let _ = response(from, to, body.as_bytes(), &answer(&memory));
@@ -111,7 +111,7 @@ fn deep_nesting_is_refused_and_not_walked() {
     let deep = "[".repeat(100_000);
     let body = format!("{{\"messages\":{deep}");
     for wire in WIRES {
-        let refused = request(wire, Wire::Chat, body.as_bytes(), &Asked::default(), &Quirks::default());
+        let refused = request(wire, Wire::Chat, body.as_bytes(), &Asked::default(), Quirks::default());
         assert!(matches!(refused, Err(Refused::Invalid { .. })));
     }
 }

@@ -108,7 +108,7 @@ fn check_shape(to: Wire, bytes: &[u8]) {
                         assert_eq!(event["item"]["id"], added[done.len()]);
                         done.push(event["item"].clone());
                     }
-                    name if name.ends_with(".delta") => {
+                    name if name.rsplit('.').next() == Some("delta") => {
                         assert_eq!(event["item_id"], added[done.len()]);
                         assert_eq!(event["output_index"], done.len() as u64);
                     }

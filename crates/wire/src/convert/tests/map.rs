@@ -13,13 +13,13 @@ const C: Wire = Wire::Chat;
 const R: Wire = Wire::Responses;
 const G: Wire = Wire::Gemini;
 
-fn chat(more: Value) -> Value {
+fn chat(more: &Value) -> Value {
     let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
 }
 
-fn claude(more: Value) -> Value {
+fn claude(more: &Value) -> Value {
     let mut body = json!({ "model": "m", "max_tokens": 4000, "messages": [{ "role": "user", "content": "hi" }] });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
@@ -32,18 +32,18 @@ fn lost(from: Wire, to: Wire, body: &Value) -> Vec<String> {
 #[test]
 fn a_value_changes_as_its_row_says() {
     let rows: [(&str, Wire, Wire, Value, &str, Value); 21] = [
-        ("9: a maximum that is none", C, A, chat(json!({})), "/max_tokens", json!(16_384)),
-        ("9: the old name", C, R, chat(json!({ "max_tokens": 99 })), "/max_output_tokens", json!(99)),
-        ("9: at least 16", C, R, chat(json!({ "max_tokens": 5 })), "/max_output_tokens", json!(16)),
-        ("10: at most 1", C, A, chat(json!({ "temperature": 1.7 })), "/temperature", json!(1)),
-        ("11: one of the two", C, A, chat(json!({ "temperature": 0.5, "top_p": 0.9 })), "/top_p", Value::Null),
-        ("12: no top_k", A, C, claude(json!({ "top_k": 5 })), "/top_k", Value::Null),
-        ("13: a string is a list of one", C, A, chat(json!({ "stop": "x" })), "/stop_sequences", json!(["x"])),
+        ("9: a maximum that is none", C, A, chat(&json!({})), "/max_tokens", json!(16_384)),
+        ("9: the old name", C, R, chat(&json!({ "max_tokens": 99 })), "/max_output_tokens", json!(99)),
+        ("9: at least 16", C, R, chat(&json!({ "max_tokens": 5 })), "/max_output_tokens", json!(16)),
+        ("10: at most 1", C, A, chat(&json!({ "temperature": 1.7 })), "/temperature", json!(1)),
+        ("11: one of the two", C, A, chat(&json!({ "temperature": 0.5, "top_p": 0.9 })), "/top_p", Value::Null),
+        ("12: no top_k", A, C, claude(&json!({ "top_k": 5 })), "/top_k", Value::Null),
+        ("13: a string is a list of one", C, A, chat(&json!({ "stop": "x" })), "/stop_sequences", json!(["x"])),
         (
             "13: four at most",
             A,
             C,
-            claude(json!({ "stop_sequences": ["1", "2", "3", "4", "5"] })),
+            claude(&json!({ "stop_sequences": ["1", "2", "3", "4", "5"] })),
             "/stop",
             json!(["1", "2", "3", "4"]),
         ),
@@ -51,18 +51,18 @@ fn a_value_changes_as_its_row_says() {
             "20: usage is asked for",
             A,
             C,
-            claude(json!({ "stream": true })),
+            claude(&json!({ "stream": true })),
             "/stream_options/include_usage",
             json!(true),
         ),
-        ("21: who asks", A, R, claude(json!({ "metadata": { "user_id": "u" } })), "/safety_identifier", json!("u")),
-        ("24: nothing is stored unasked", A, R, claude(json!({})), "/store", json!(false)),
-        ("31: verbosity", C, R, chat(json!({ "verbosity": "low" })), "/text/verbosity", json!("low")),
+        ("21: who asks", A, R, claude(&json!({ "metadata": { "user_id": "u" } })), "/safety_identifier", json!("u")),
+        ("24: nothing is stored unasked", A, R, claude(&json!({})), "/store", json!(false)),
+        ("31: verbosity", C, R, chat(&json!({ "verbosity": "low" })), "/text/verbosity", json!("low")),
         (
             "49: a tool without a schema",
             C,
             A,
-            chat(json!({ "tools": [{ "type": "function", "function": { "name": "f" } }] })),
+            chat(&json!({ "tools": [{ "type": "function", "function": { "name": "f" } }] })),
             "/tools/0/input_schema",
             json!({ "type": "object", "properties": {} }),
         ),
@@ -70,7 +70,7 @@ fn a_value_changes_as_its_row_says() {
             "50: not strict unless asked",
             C,
             R,
-            chat(json!({ "tools": [{ "type": "function", "function": { "name": "f" } }] })),
+            chat(&json!({ "tools": [{ "type": "function", "function": { "name": "f" } }] })),
             "/tools/0/strict",
             json!(false),
         ),
@@ -79,7 +79,7 @@ fn a_value_changes_as_its_row_says() {
             A,
             C,
             claude(
-                json!({ "tools": [{ "name": "f", "input_schema": {} }], "tool_choice": { "type": "auto", "disable_parallel_tool_use": true } }),
+                &json!({ "tools": [{ "name": "f", "input_schema": {} }], "tool_choice": { "type": "auto", "disable_parallel_tool_use": true } }),
             ),
             "/parallel_tool_calls",
             json!(false),
@@ -96,7 +96,7 @@ fn a_value_changes_as_its_row_says() {
             "70: a budget is an effort",
             A,
             C,
-            claude(json!({ "max_tokens": 9000, "thinking": { "type": "enabled", "budget_tokens": 8000 } })),
+            claude(&json!({ "max_tokens": 9000, "thinking": { "type": "enabled", "budget_tokens": 8000 } })),
             "/reasoning_effort",
             json!("medium"),
         ),
@@ -104,7 +104,7 @@ fn a_value_changes_as_its_row_says() {
             "70: an effort is a budget",
             C,
             A,
-            chat(json!({ "reasoning_effort": "medium", "max_tokens": 20_000 })),
+            chat(&json!({ "reasoning_effort": "medium", "max_tokens": 20_000 })),
             "/thinking/budget_tokens",
             json!(8192),
         ),
@@ -112,7 +112,7 @@ fn a_value_changes_as_its_row_says() {
             "70: below the maximum",
             C,
             A,
-            chat(json!({ "reasoning_effort": "high", "max_tokens": 2000 })),
+            chat(&json!({ "reasoning_effort": "high", "max_tokens": 2000 })),
             "/thinking/budget_tokens",
             json!(1999),
         ),
@@ -120,7 +120,7 @@ fn a_value_changes_as_its_row_says() {
             "70: and off below 1,024",
             C,
             A,
-            chat(json!({ "reasoning_effort": "high", "max_tokens": 1000 })),
+            chat(&json!({ "reasoning_effort": "high", "max_tokens": 1000 })),
             "/thinking",
             Value::Null,
         ),
@@ -143,14 +143,14 @@ fn a_value_changes_as_its_row_says() {
 fn what_is_lost_is_named_where_it_stood() {
     let marked = json!({ "messages": [{ "role": "user", "content": [{ "type": "text", "text": "a", "cache_control": { "type": "ephemeral" } }] }], "max_tokens": 5, "model": "m" });
     let rows: [(&str, Wire, Wire, Value, &str); 10] = [
-        ("10", C, A, chat(json!({ "temperature": 1.7 })), "/temperature"),
-        ("12", A, C, claude(json!({ "top_k": 5 })), "/top_k"),
-        ("13", C, R, chat(json!({ "stop": ["x"] })), "/stop"),
-        ("15", C, A, chat(json!({ "seed": 5 })), "/seed"),
-        ("16", C, R, chat(json!({ "presence_penalty": 0.5 })), "/presence_penalty"),
-        ("17", C, G, chat(json!({ "logit_bias": { "5": 1 } })), "/logit_bias"),
-        ("22", C, A, chat(json!({ "metadata": { "a": "b" } })), "/metadata"),
-        ("23", C, A, chat(json!({ "service_tier": "flex" })), "/service_tier"),
+        ("10", C, A, chat(&json!({ "temperature": 1.7 })), "/temperature"),
+        ("12", A, C, claude(&json!({ "top_k": 5 })), "/top_k"),
+        ("13", C, R, chat(&json!({ "stop": ["x"] })), "/stop"),
+        ("15", C, A, chat(&json!({ "seed": 5 })), "/seed"),
+        ("16", C, R, chat(&json!({ "presence_penalty": 0.5 })), "/presence_penalty"),
+        ("17", C, G, chat(&json!({ "logit_bias": { "5": 1 } })), "/logit_bias"),
+        ("22", C, A, chat(&json!({ "metadata": { "a": "b" } })), "/metadata"),
+        ("23", C, A, chat(&json!({ "service_tier": "flex" })), "/service_tier"),
         (
             "29",
             G,
@@ -172,25 +172,25 @@ fn what_cannot_be_left_out_is_refused_by_name() {
     let file =
         json!({ "role": "user", "content": [{ "type": "image", "source": { "type": "file", "file_id": "f" } }] });
     let rows: [(&str, Wire, Wire, Value, &str); 8] = [
-        ("14", C, A, chat(json!({ "n": 2 })), "/n"),
+        ("14", C, A, chat(&json!({ "n": 2 })), "/n"),
         ("24", R, A, json!({ "input": "hi", "previous_response_id": "resp_1" }), "/previous_response_id"),
         ("25", R, A, json!({ "input": "hi", "background": true }), "/background"),
-        ("30", C, A, chat(json!({ "modalities": ["text", "audio"] })), "/modalities"),
-        ("33", A, C, claude(json!({ "mcp_servers": [{ "name": "x" }] })), "/mcp_servers"),
-        ("37", A, C, claude(json!({ "messages": [file] })), "/messages/0/content/0"),
-        ("42", C, A, chat(json!({ "messages": [audio] })), "/messages/0/content/0"),
-        ("67", A, C, claude(json!({ "tools": [{ "type": "bash_20250124", "name": "bash" }] })), "/tools/0"),
+        ("30", C, A, chat(&json!({ "modalities": ["text", "audio"] })), "/modalities"),
+        ("33", A, C, claude(&json!({ "mcp_servers": [{ "name": "x" }] })), "/mcp_servers"),
+        ("37", A, C, claude(&json!({ "messages": [file] })), "/messages/0/content/0"),
+        ("42", C, A, chat(&json!({ "messages": [audio] })), "/messages/0/content/0"),
+        ("67", A, C, claude(&json!({ "tools": [{ "type": "bash_20250124", "name": "bash" }] })), "/tools/0"),
     ];
     for (row, from, to, body, want) in rows {
         let body = serde_json::to_vec(&body).unwrap();
-        let refused = request(from, to, &body, &Asked::default(), &Quirks::default()).unwrap_err();
+        let refused = request(from, to, &body, &Asked::default(), Quirks::default()).unwrap_err();
         assert!(matches!(&refused, Refused::Unsupported { pointer, .. } if pointer == want), "row {row}: {refused}");
     }
 }
 
 #[test]
 fn a_failed_result_says_so_on_every_wire() {
-    let body = claude(json!({ "messages": [
+    let body = claude(&json!({ "messages": [
         { "role": "user", "content": "hi" },
         { "role": "assistant", "content": [{ "type": "tool_use", "id": "c1", "name": "f", "input": {} }] },
         { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "c1", "content": "no file", "is_error": true }] },
@@ -205,7 +205,7 @@ fn a_failed_result_says_so_on_every_wire() {
 
 #[test]
 fn a_call_without_a_result_gets_one() {
-    let body = claude(json!({ "messages": [
+    let body = claude(&json!({ "messages": [
         { "role": "user", "content": "hi" },
         { "role": "assistant", "content": [{ "type": "tool_use", "id": "c1", "name": "f", "input": {} }] },
         { "role": "user", "content": "never mind" },
@@ -218,7 +218,7 @@ fn a_call_without_a_result_gets_one() {
 #[test]
 fn pictures_in_results_follow_in_a_message_of_their_own() {
     let image = json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AAAA" } });
-    let body = claude(json!({ "messages": [
+    let body = claude(&json!({ "messages": [
         { "role": "user", "content": "hi" },
         { "role": "assistant", "content": [{ "type": "tool_use", "id": "c1", "name": "f", "input": {} }] },
         { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "c1", "content": [image] }] },
@@ -251,7 +251,7 @@ fn reasoning_goes_back_to_its_issuer_and_to_nobody_else() {
         let body = serde_json::to_vec(&history).unwrap();
         let to = |issuer| {
             let asked = Asked { issuer: Some(issuer), ..Asked::default() };
-            let converted = request(client, A, &body, &asked, &Quirks::default()).unwrap();
+            let converted = request(client, A, &body, &asked, Quirks::default()).unwrap();
             (value(&converted.bytes), converted.loss)
         };
         let (same, _) = to("pk1");
@@ -287,7 +287,7 @@ fn free_text_tools_are_wrapped_and_unwrapped() {
 #[test]
 fn long_names_are_shortened_and_found_again() {
     let name = "mcp__a_server_with_a_very_long_name__and_a_tool_with_a_longer_one_still".to_owned() + &"x".repeat(40);
-    let converted = convert(A, C, &claude(json!({ "tools": [{ "name": name, "input_schema": {} }] })));
+    let converted = convert(A, C, &claude(&json!({ "tools": [{ "name": name, "input_schema": {} }] })));
     let upstream = value(&converted.bytes)["tools"][0]["function"]["name"].as_str().unwrap().to_owned();
     assert_eq!(upstream.len(), 64);
     assert_eq!(converted.memory.client_name(&upstream).0, name);

@@ -42,7 +42,7 @@ pub(super) fn answer(memory: &Memory) -> Answer<'_> {
 pub(super) fn convert(from: Wire, to: Wire, body: &Value) -> Converted {
     let asked = Asked { issuer: Some("pk1"), ..Asked::default() };
     let body = serde_json::to_vec(body).unwrap();
-    request(from, to, &body, &asked, &Quirks::default()).unwrap_or_else(|error| panic!("{from:?}-{to:?}: {error}"))
+    request(from, to, &body, &asked, Quirks::default()).unwrap_or_else(|error| panic!("{from:?}-{to:?}: {error}"))
 }
 
 pub(super) fn value(bytes: &[u8]) -> Value {
@@ -134,7 +134,11 @@ pub(super) fn events(wire: Wire, bytes: &[u8]) -> Vec<Event> {
             read!(openai_responses::stream::Decoder::default(), |_: &mut _, _: &mut _| {}, |_: &mut _, _: &mut _| {})
         }
         Wire::Gemini => {
-            read!(gemini::stream::Decoder::default(), |_: &mut _, _: &mut _| {}, gemini::stream::Decoder::end)
+            let mut decoder = gemini::stream::Decoder::default();
+            for frame in frames(bytes) {
+                decoder.event(Json::parse(&frame).unwrap(), &mut out, &mut loss);
+            }
+            decoder.end(&mut out);
         }
     }
     out
@@ -143,7 +147,9 @@ pub(super) fn events(wire: Wire, bytes: &[u8]) -> Vec<Event> {
 /// The whole answer that a stream spells.
 pub(super) fn folded(wire: Wire, bytes: &[u8]) -> Option<Response> {
     let mut fold = Fold::new(wire);
-    events(wire, bytes).into_iter().for_each(|event| fold.add(event));
+    for event in events(wire, bytes) {
+        fold.add(event);
+    }
     fold.finish()
 }
 

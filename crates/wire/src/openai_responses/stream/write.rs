@@ -250,9 +250,10 @@ impl Encoder {
                 self.item_done(item, out);
             }
             Some(Open::Call { mut item, custom, input }) => {
-                let (event, member) = match custom {
-                    true => ("response.custom_tool_call_input.done", "input"),
-                    false => ("response.function_call_arguments.done", "arguments"),
+                let (event, member) = if custom {
+                    ("response.custom_tool_call_input.done", "input")
+                } else {
+                    ("response.function_call_arguments.done", "arguments")
                 };
                 let mut said = object! { "item_id": item.get("id").clone(), "output_index": at };
                 said.put(member, &input);
