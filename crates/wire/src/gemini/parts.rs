@@ -166,7 +166,7 @@ fn response(
     }
     if !same {
         let text = texts.join("\n\n");
-        let answer = match (error, Json::object_text(&text)) {
+        let answer = match (error, as_object(&text)) {
             (Some(true), _) => object! { "error": text },
             (_, Some(object)) => object,
             (_, None) => object! { "output": text },
@@ -178,6 +178,17 @@ fn response(
     }
     Ok(())
 }
+
+/// A result that is an object, unless it would be read as one of those that hold a text.
+fn as_object(text: &str) -> Option<Json> {
+    let object = Json::object_text(text).filter(|_| text.trim() == text)?;
+    let read = Json::parse(text.as_bytes()).ok()?;
+    let holds_text = matches!(read.members(), [(name, Json::String(_))] if TEXTS.contains(&name.as_str()));
+    (!holds_text).then_some(object)
+}
+
+/// Members of a result that hold its text: what went well, under two names, and what did not.
+const TEXTS: [&str; 3] = ["output", "result", "error"];
 
 /// Parts with each thought's signature on the part after it, where this wire has it.
 pub(super) fn encode_signed(parts: &[Part], names: &CallNames<'_>, loss: &mut Loss) -> Result<Vec<Json>, Refused> {

@@ -31,7 +31,7 @@ pub(super) struct Spoken {
 
 /// Texts of what is hard to carry: quotes, ends of lines, letters of several bytes, what looks like a frame.
 fn text() -> impl Strategy<Value = String> {
-    const SNIPPETS: [&str; 16] = [
+    const SNIPPETS: [&str; 18] = [
         "a",
         "word ",
         "\"",
@@ -46,6 +46,8 @@ fn text() -> impl Strategy<Value = String> {
         "天",
         "🦀",
         "\u{2028}",
+        "{}",
+        "{\"output\":\"x\"}",
         "\u{1}",
         "data: [DONE]\n\nevent: x",
     ];
