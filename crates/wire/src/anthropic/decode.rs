@@ -20,7 +20,8 @@ pub(crate) fn request(mut body: Json) -> Result<Request, Refused> {
     let messages = body.take_array("messages").ok_or_else(|| Refused::invalid("/messages", "not a list"))?;
     let turns = messages.into_iter().enumerate().map(|(at, message)| turn(message, &format!("/messages/{at}")));
     let turns = turns.collect::<Result<_, _>>()?;
-    let tools = body.take_array("tools").unwrap_or_default();
+    let wanted = |tools: &Json| matches!(tools, Json::Array(tools) if !tools.is_empty());
+    let tools = body.take_if("tools", wanted).and_then(Json::array).unwrap_or_default();
     let tools = tools.into_iter().enumerate().map(|(at, one)| tool(one, &format!("/tools/{at}"))).collect();
     let parallel = body.take_bool("tool_choice.disable_parallel_tool_use").map(|off| !off);
     let choice = choice(&mut body);

@@ -26,7 +26,8 @@ pub(crate) fn request(mut body: Json) -> Result<Request, Refused> {
     };
     let system = body.take_str("instructions");
     let system = system.map(|text| part(Kind::Text(text), "/instructions", Json::empty()));
-    let tools = body.take_array("tools").unwrap_or_default();
+    let wanted = |tools: &Json| matches!(tools, Json::Array(tools) if !tools.is_empty());
+    let tools = body.take_if("tools", wanted).and_then(Json::array).unwrap_or_default();
     let tools = tools.into_iter().enumerate().map(|(at, one)| tool(one, &format!("/tools/{at}"))).collect();
     let effort = body.take_str("reasoning.effort");
     let off = effort.as_deref() == Some("none");

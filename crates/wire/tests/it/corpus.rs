@@ -65,7 +65,7 @@ fn generated_text(wire: Wire, event: &Value) -> usize {
             let delta = &event["choices"][0]["delta"];
             let calls = delta["tool_calls"].as_array().cloned().unwrap_or_default();
             let function = |call: &Value| len(&call["function"]["name"]) + len(&call["function"]["arguments"]);
-            len(&delta["content"]) + calls.iter().map(function).sum::<usize>()
+            len(&delta["content"]) + len(&delta["reasoning_content"]) + calls.iter().map(function).sum::<usize>()
         }
         Wire::Responses => len(&event["delta"]),
         Wire::Gemini => 0,
