@@ -28,8 +28,19 @@ pub(crate) struct Extra {
 }
 
 /// Members that name or number a thing, or say again what the node says: nothing is lost without them.
-const SILENT: [&str; 10] =
-    ["id", "status", "object", "index", "namespace", "response", "type", "thoughtSignature", "caller", "stream"];
+const SILENT: [&str; 11] = [
+    "id",
+    "status",
+    "object",
+    "index",
+    "namespace",
+    "response",
+    "type",
+    "thoughtSignature",
+    "caller",
+    "stream",
+    "role",
+];
 
 impl Extra {
     pub(crate) fn new(wire: Wire, at: &str, rest: Json) -> Self {

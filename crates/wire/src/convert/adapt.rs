@@ -5,8 +5,8 @@ use super::{Answer, Asked, Memory, Quirks, Refused, open_envelope, seal_envelope
 use crate::{
     Wire,
     ir::{
-        Choice, Delta, Event, Extra, Format, Function, Json, Kind, Opening, Part, Request, Response, Role, Tool, Turn,
-        object,
+        Choice, Delta, Event, Extra, Format, Function, Json, Kind, Opening, Part, Request, Response, Role, Think, Tool,
+        Turn, object,
     },
     loss::Loss,
 };
@@ -48,6 +48,10 @@ pub(crate) fn request(
             .into_iter()
             .filter_map(|part| keep_thinking(part, to, asked, quirks, loss))
             .collect();
+    }
+    if to == Wire::Anthropic && request.think.asked() && calls_without_thought(&request.turns) {
+        loss.add(request.think_pointer(), "the calls of the history come without the thoughts that led to them");
+        request.think = Think::default();
     }
     answer_every_call(&mut request.turns);
     Ok(memory)
@@ -170,15 +174,30 @@ fn history(request: &mut Request, to: Wire, memory: &mut Memory) {
                     *arguments = object! { "input": arguments.as_str() }.to_text();
                 }
             }
-            Kind::Result { name, custom, .. } => {
+            Kind::Result { name, custom, content, .. } => {
                 *custom &= takes_custom(to);
+                content.iter_mut().for_each(flatten);
                 if let Some(name) = name {
                     *name = memory.upstream_name(name, None, to);
                 }
             }
-            _ => {}
+            _ => flatten(part),
         }
     }
+}
+
+/// A search result, which only Anthropic has as a block, is text: title, address and what was found.
+fn flatten(part: &mut Part) {
+    let Kind::Foreign(block) = &mut part.kind else { return };
+    if block.get("type").str() != Some("search_result") {
+        return;
+    }
+    let mut lines: Vec<String> = ["title", "source"].iter().filter_map(|name| block.take_str(name)).collect();
+    let content = block.take_array("content").unwrap_or_default();
+    lines.extend(content.into_iter().filter_map(|mut piece| piece.take_str("text")));
+    block.take("type");
+    part.extra.rest = std::mem::take(block);
+    part.kind = Kind::Text(lines.join("\n"));
 }
 
 /// Gemini signs the part that follows its thoughts: the signature becomes the thoughts' own.
@@ -226,6 +245,17 @@ fn keep_thinking(mut part: Part, to: Wire, asked: &Asked<'_>, quirks: Quirks, lo
         part.extra.lose("", "reasoning that only its issuer can read", loss);
     }
     None
+}
+
+/// The history ends in a step of calls, and that step does not begin with a thought: Anthropic refuses this while
+/// thinking is on.
+fn calls_without_thought(turns: &[Turn]) -> bool {
+    let only_results = |turn: &&Turn| turn.parts.iter().all(|part| matches!(part.kind, Kind::Result { .. }));
+    let mut back = turns.iter().rev().skip_while(|turn| turn.role != Role::Assistant && only_results(turn));
+    let step: Vec<&Turn> = back.by_ref().take_while(|turn| turn.role == Role::Assistant).collect();
+    let mut parts = step.iter().rev().flat_map(|turn| &turn.parts);
+    let thinks = parts.clone().next().is_some_and(|part| matches!(part.kind, Kind::Thinking { .. }));
+    !thinks && parts.any(|part| matches!(part.kind, Kind::Call { .. }))
 }
 
 /// Every call of the history gets a result: all vendors refuse one without.

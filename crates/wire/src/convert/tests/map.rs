@@ -350,3 +350,56 @@ fn an_error_keeps_its_class_in_the_clients_words() {
     }
     assert_eq!(class_of(503, &ErrorFacts::default()), Class::Overloaded);
 }
+
+#[test]
+fn thinking_is_off_where_the_history_has_lost_its_thoughts() {
+    let call = json!({ "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}" });
+    let result = json!({ "type": "function_call_output", "call_id": "c1", "output": "x" });
+    let body =
+        |input: Value| json!({ "input": input, "reasoning": { "effort": "medium" }, "max_output_tokens": 20_000 });
+    let lone = body(json!([{ "role": "user", "content": "hi" }, call, result]));
+    assert_eq!(asked(R, A, &lone)["thinking"], Value::Null);
+    assert!(lost(R, A, &lone).contains(&"/reasoning".to_owned()));
+    let done = body(
+        json!([{ "role": "user", "content": "hi" }, call, result, { "role": "assistant", "content": "x" }, { "role": "user", "content": "and?" }]),
+    );
+    assert_eq!(asked(R, A, &done)["thinking"]["type"], "enabled");
+}
+
+#[test]
+fn a_search_result_is_text_elsewhere() {
+    let block = json!({ "type": "search_result", "source": "https://a.example", "title": "A", "content": [{ "type": "text", "text": "found" }], "citations": { "enabled": true } });
+    let body = claude(&json!({ "messages": [{ "role": "user", "content": [block] }] }));
+    assert_eq!(asked(A, C, &body)["messages"][0]["content"], "A\nhttps://a.example\nfound");
+    assert!(lost(A, C, &body).contains(&"/messages/0/content/0/citations".to_owned()));
+}
+
+#[test]
+fn servers_of_one_wire_differ_by_quirks() {
+    let converted = |quirks: Quirks| {
+        let body = claude(&json!({ "stream": true, "thinking": { "type": "enabled", "budget_tokens": 2000 } }));
+        let body = serde_json::to_vec(&body).unwrap();
+        value(&request(A, C, &body, &Asked::default(), quirks).unwrap().bytes)
+    };
+    let plain = converted(Quirks { old_max_tokens: true, include_usage: false, ..Quirks::default() });
+    assert_eq!((&plain["max_tokens"], &plain["stream_options"]), (&json!(4000), &Value::Null));
+    assert_eq!(
+        converted(Quirks { thinking_switch: true, ..Quirks::default() })["thinking"],
+        json!({ "type": "enabled" })
+    );
+    let qwen = converted(Quirks { enable_thinking: true, ..Quirks::default() });
+    assert_eq!((&qwen["enable_thinking"], &qwen["thinking_budget"]), (&json!(true), &json!(2000)));
+    let old = chat(
+        &json!({ "tools": [{ "type": "function", "function": { "name": "f", "parameters": { "$ref": "#/$defs/a", "$defs": { "a": { "type": ["string", "null"], "const": "x" } } } } }] }),
+    );
+    let old = request(
+        C,
+        G,
+        &serde_json::to_vec(&old).unwrap(),
+        &Asked::default(),
+        Quirks { json_schema: false, ..Quirks::default() },
+    )
+    .unwrap();
+    let parameters = &value(&old.bytes)["tools"][0]["functionDeclarations"][0]["parameters"];
+    assert_eq!(parameters, &json!({ "type": "STRING", "nullable": true, "enum": ["x"] }));
+}
