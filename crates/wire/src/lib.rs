@@ -4,7 +4,11 @@
 //! [`splice`] (the change itself, by byte span). Its answer passes by a [`tap`], which reads what accounting needs and
 //! keeps no event. [`error`] and [`lists`] write what we say ourselves, in the caller's own dialect.
 //!
-//! Nothing here reads a clock, does I/O or recurses on the depth of its input, and no input makes it panic.
+//! [`convert`] is the other way: where client and upstream speak different wires, documents and streams are decoded and
+//! written anew, and what cannot be carried is named in [`loss`].
+//!
+//! Nothing here reads a clock or does I/O, and no input makes it panic. Nothing recurses on the depth of its input, but
+//! for conversion, which takes no JSON nested deeper than 128.
 #![allow(clippy::struct_excessive_bools, reason = "what a document says is a list of independent facts")]
 
 mod anthropic;
