@@ -188,10 +188,16 @@ fn gist_of(part: &Part) -> String {
             format!("call {id:?} {name} {}", serde_json::from_str::<Value>(arguments).unwrap())
         }
         Kind::Result { id, content, .. } => {
-            format!("result {id:?} {:?}", content.iter().map(gist_of).collect::<Vec<_>>())
+            format!("result {id:?} {:?}", content.iter().map(gist_of_result).collect::<Vec<_>>())
         }
         other => format!("{other:?}"),
     }
+}
+
+/// A result that is an object is one on every wire, with the blanks that the wire puts between its members.
+fn gist_of_result(part: &Part) -> String {
+    let object = part.text().and_then(|text| serde_json::from_str::<Value>(text).ok()).filter(Value::is_object);
+    object.map_or_else(|| gist_of(part), |object| format!("object {object}"))
 }
 
 fn request_gist(wire: Wire, body: &Value) -> Gist {
