@@ -4,7 +4,7 @@ use crate::{
     books, catalog,
     config::{Config, Sources},
     convert::{self, Convert},
-    demo, out, serve, simulate, telemetry,
+    demo, explain, out, serve, simulate, telemetry,
 };
 use admin::Secrets;
 use anyhow::{Context as _, Result};
@@ -46,7 +46,7 @@ enum Command {
     /// Plays traffic through the scheduler in virtual time, and tells what came of it.
     Simulate(simulate::Simulate),
     /// Tells who would serve a request, in which order, and why the others would not.
-    Explain(simulate::Explain),
+    Explain(explain::Explain),
     /// Brings the database to this version's schema and ends.
     Migrate,
     /// Writes a request, an answer or a stream of one wire as another wire has it.
@@ -166,7 +166,7 @@ fn run_command(cli: Cli) -> Result<u8> {
                 let document = simulate.document().map(|path| catalog::read(path, &sources.environment)).transpose()?;
                 simulate::run(&simulate, document.as_ref(), &config).await.map(|()| FINE)
             }
-            Command::Explain(explain) => simulate::answer(&explain, &config).await.map(|()| FINE),
+            Command::Explain(asked) => explain::answer(&asked, &config).await.map(|()| FINE),
             Command::Migrate => migrate(&config).await,
             Command::Verify => books::verify(&config).await,
             Command::Journal(Journal::Inspect { path }) => books::inspect(&config, path).await,

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod convert;
 pub mod demo;
+mod explain;
 mod front;
 mod jobs;
 mod lines;

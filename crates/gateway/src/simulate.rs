@@ -1,26 +1,17 @@
-//! `tollgate simulate` and `tollgate explain`: what the scheduler does, without a request being sent.
+//! `tollgate simulate`: what the scheduler would do with traffic, without a request being sent.
 
-use crate::{catalog, config::Config, jobs::live, out};
+use crate::{catalog, config::Config, out};
 use admin::document::Document;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use domain::{
-    catalog::Catalog,
-    format::{ApiFormat, Capability, Feature},
-    ports::Clock,
-};
-use relay::{
-    explain::{Question, explain},
-    health::Health,
-    simulate::{self, Policy, Recorded, Report, Scenario},
-};
+use relay::simulate::{self, Policy, Recorded, Report, Scenario};
 use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     sync::Arc,
 };
-use store::{Store, SystemClock};
+use store::Store;
 
 /// Longest traffic file that is read.
 const TRAFFIC_MAX: u64 = 1 << 30;
@@ -42,26 +33,6 @@ impl Simulate {
     pub(crate) fn document(&self) -> Option<&Path> {
         self.compare.as_deref()
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Explain {
-    /// The client key, by its name.
-    client: String,
-    /// The model asked for.
-    model: String,
-    /// The inbound format.
-    #[arg(long, default_value = "OPENAI")]
-    format: ApiFormat,
-    /// Names the conversation: another one may go elsewhere.
-    #[arg(long, default_value = "")]
-    session: String,
-    /// A feature that the request needs, such as `vision`; may be repeated.
-    #[arg(long, value_name = "FEATURE")]
-    feature: Vec<Feature>,
-    /// A capability that it requires, such as `context_1m`; may be repeated.
-    #[arg(long, value_name = "CAPABILITY")]
-    capability: Vec<Capability>,
 }
 
 /// Plays the file against the database's catalog, and what the document would make of it.
@@ -124,29 +95,4 @@ fn read(path: &Path) -> Result<Scenario> {
         recorded,
         upstream: Vec::new(),
     })
-}
-
-/// Says who would serve.
-pub(crate) async fn answer(asked: &Explain, config: &Config) -> Result<()> {
-    let store = Store::open(config.store()).await?;
-    let clock = Arc::new(SystemClock::new());
-    let known = async {
-        let catalog = Arc::new(Catalog::build(catalog::preview(&store, None, config).await?)?);
-        let (health, limiter) = Health::alone(clock.clone(), catalog.clone());
-        live::restore(store.db(), &health, &limiter, clock.unix_us()).await?;
-        anyhow::Ok((catalog, health))
-    };
-    let known = known.await;
-    store.db().close().await;
-    let (catalog, health) = known?;
-    let question = Question {
-        client: asked.client.clone(),
-        model: asked.model.clone(),
-        format: asked.format,
-        session: asked.session.clone(),
-        features: asked.feature.clone(),
-        capabilities: asked.capability.clone(),
-    };
-    out::line(explain(&catalog, &health, &question, clock.unix_us())?.to_string().trim_end())?;
-    Ok(())
 }

@@ -124,6 +124,26 @@ async fn a_bad_document_is_refused_whole_with_line_and_field() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_made_is_explained_by_its_id() {
+    let upstream = Upstream::start().await.unwrap();
+    upstream.push(Reply::text(["hello"]).usage(12, 2));
+    let folder = folder_with(&upstream.base_url());
+    let serving = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
+    let reply = Ask::at(serving.address, "hi").whole().await;
+    let request = reply.header("x-request-id").unwrap().to_owned();
+    serving.terminate().await;
+    let (code, out, err) = run(folder.path(), &["explain", &request]).await;
+    assert_eq!(code, 0, "{err}");
+    let lines: Vec<_> = out.lines().collect();
+    assert!(lines[0].starts_with(&format!("{request}: big-model as OPENAI, completed (200), $0.000066 (12 ")), "{out}");
+    assert!(lines[1].starts_with("  1. provider-0/OPENAI/main: success, status 200, "), "{out}");
+    assert!(lines[2..].iter().all(|line| line.ends_with(": format_mismatch")) && lines.len() == 5, "{out}");
+    let (code, _, err) = run(folder.path(), &["explain", "req_00000000000000000000000000000000"]).await;
+    assert!(code == 1 && err.contains("has no request"), "{err}");
+    assert_eq!(run(folder.path(), &["explain"]).await.0, 2, "neither a request nor a question");
+}
+
+#[tokio::test]
 async fn check_asks_every_upstream_for_a_sign_of_life() {
     let upstream = Upstream::start().await.unwrap();
     let folder = folder_with(&upstream.base_url());

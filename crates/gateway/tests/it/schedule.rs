@@ -143,7 +143,8 @@ async fn the_program_schedules_and_tells_what_it_knows() {
     // What it knows is in the database within seconds.
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let (code, out, err) = run(folder.path(), &["explain", "laptop", "big-model", "--format", "CLAUDE"]).await;
+        let (code, out, err) =
+            run(folder.path(), &["explain", "--key", "laptop", "--model", "big-model", "--format", "CLAUDE"]).await;
         assert_eq!(code, 0, "{err}");
         assert!(
             out.contains("1. provider-") && out.contains("2. provider-"),

@@ -23,13 +23,14 @@ async fn explain_names_the_candidates_in_order_and_why_others_are_out() {
     let folder = folder_with("http://127.0.0.1:9");
     let folder = folder.path();
     assert_eq!(run(folder, &["apply", "catalog.yaml"]).await.0, 0);
-    let (code, out, err) = run(folder, &["explain", "laptop", "big-model", "--format", "CLAUDE_CLI"]).await;
+    let (code, out, err) =
+        run(folder, &["explain", "--key", "laptop", "--model", "big-model", "--format", "CLAUDE_CLI"]).await;
     assert_eq!(code, 0, "{err}");
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines.len(), 4, "{out}");
     assert!(lines[0].starts_with("  1. provider-0/CLAUDE/main: same wire; priority "), "{out}");
     assert!(lines[1..].iter().all(|line| line.ends_with(": format_mismatch")), "{out}");
-    let (code, _, err) = run(folder, &["explain", "laptop", "no-model"]).await;
+    let (code, _, err) = run(folder, &["explain", "--key", "laptop", "--model", "no-model"]).await;
     assert_eq!((code, err.as_str()), (1, "tollgate: this key finds no model \"no-model\"\n"));
 }
 
