@@ -3,7 +3,7 @@
 use super::{Quirks, Refused, names::digest};
 use crate::{
     Wire,
-    ir::{Json, Param, Request, params_of},
+    ir::{Format, Json, Param, Request, params_of},
     loss::{Loss, step},
 };
 
@@ -171,4 +171,27 @@ fn put_user(request: &Request, wire: Wire, body: &mut Json, loss: &mut Loss, (pa
         _ if id.chars().count() > USER_ID_MAX => body.put("safety_identifier", digest(id)),
         _ => body.put("safety_identifier", id),
     }
+}
+
+/// Takes the form of the answer out: its type stands at `at`, its schema and what belongs to it below `within`.
+pub(crate) fn take_format(body: &mut Json, at: &str, within: &str) -> Option<Format> {
+    let kind = format!("{at}.type");
+    let below = |name: &str| format!("{within}.{name}");
+    if body.take_word(&kind, "text") {
+        return Some(Format::Text);
+    }
+    if body.take_word(&kind, "json_object") {
+        return Some(Format::Json);
+    }
+    if !matches!(body.at(&below("schema")), Json::Object(_)) {
+        return None;
+    }
+    body.take_word(&kind, "json_schema");
+    Some(Format::Schema {
+        schema: body.take(&below("schema"))?,
+        name: body.take_str(&below("name")),
+        description: body.take_str(&below("description")),
+        strict: body.take_bool(&below("strict")),
+        openapi: false,
+    })
 }

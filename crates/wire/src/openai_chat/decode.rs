@@ -3,10 +3,9 @@
 use super::types;
 use crate::{
     Usage, Wire,
-    convert::{Refused, take_params},
+    convert::{Refused, take_format, take_params},
     ir::{
-        Choice, Extra, Finish, Format, Function, Json, Kind, Media, Part, Request, Response, Role, Source, Think, Tool,
-        Turn,
+        Choice, Extra, Finish, Function, Json, Kind, Media, Part, Request, Response, Role, Source, Think, Tool, Turn,
     },
 };
 
@@ -39,7 +38,7 @@ pub(crate) fn request(mut body: Json) -> Result<Request, Refused> {
         tools,
         choice: choice(&mut body),
         parallel: body.take_bool("parallel_tool_calls"),
-        format: format(&mut body),
+        format: take_format(&mut body, "response_format", "response_format.json_schema"),
         think: Think { off, effort: effort.filter(|_| !off), ..Think::default() },
         extra: Extra::new(WIRE, "", body),
     })
@@ -70,26 +69,6 @@ fn choice(body: &mut Json) -> Option<Choice> {
         body.put("tool_choice", choice);
     }
     known
-}
-
-fn format(body: &mut Json) -> Option<Format> {
-    if body.take_word("response_format.type", "text") {
-        return Some(Format::Text);
-    }
-    if body.take_word("response_format.type", "json_object") {
-        return Some(Format::Json);
-    }
-    if !matches!(body.at("response_format.json_schema.schema"), Json::Object(_)) {
-        return None;
-    }
-    body.take_word("response_format.type", "json_schema");
-    Some(Format::Schema {
-        schema: body.take("response_format.json_schema.schema")?,
-        name: body.take_str("response_format.json_schema.name"),
-        description: body.take_str("response_format.json_schema.description"),
-        strict: body.take_bool("response_format.json_schema.strict"),
-        openapi: false,
-    })
 }
 
 fn turn(mut message: Json, at: &str) -> Result<Turn, Refused> {

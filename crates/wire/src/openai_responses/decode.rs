@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     Usage,
-    convert::{Refused, take_params},
-    ir::{Choice, Extra, Format, Function, Json, Kind, Request, Response, Role, Think, Tool, Turn},
+    convert::{Refused, take_format, take_params},
+    ir::{Choice, Extra, Function, Json, Kind, Request, Response, Role, Think, Tool, Turn},
 };
 
 pub(crate) fn request(mut body: Json) -> Result<Request, Refused> {
@@ -42,7 +42,7 @@ pub(crate) fn request(mut body: Json) -> Result<Request, Refused> {
         tools,
         choice: choice(&mut body),
         parallel: body.take_bool("parallel_tool_calls"),
-        format: format(&mut body),
+        format: take_format(&mut body, "text.format", "text.format"),
         think: Think {
             off,
             effort: effort.filter(|_| !off),
@@ -72,26 +72,6 @@ fn choice(body: &mut Json) -> Option<Choice> {
         body.put("tool_choice", choice);
     }
     known
-}
-
-fn format(body: &mut Json) -> Option<Format> {
-    if body.take_word("text.format.type", "text") {
-        return Some(Format::Text);
-    }
-    if body.take_word("text.format.type", "json_object") {
-        return Some(Format::Json);
-    }
-    if !matches!(body.at("text.format.schema"), Json::Object(_)) {
-        return None;
-    }
-    body.take_word("text.format.type", "json_schema");
-    Some(Format::Schema {
-        schema: body.take("text.format.schema")?,
-        name: body.take_str("text.format.name"),
-        description: body.take_str("text.format.description"),
-        strict: body.take_bool("text.format.strict"),
-        openapi: false,
-    })
 }
 
 fn tool(mut tool: Json, at: &str) -> Tool {
