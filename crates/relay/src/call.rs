@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::{
     catalog::{Catalog, GlobalModel},
     format::{ApiFormat, Capability, Feature, OnDisconnect, RequestType, Role},
-    ids::RequestId,
+    ids::{ClientKeyId, GlobalModelId, RequestId},
     schedule::{Facts, affinity::Conversation},
 };
 use http::HeaderMap;
@@ -42,6 +42,8 @@ pub(crate) struct Call {
     pub thinking: bool,
     pub user_agent: Option<String>,
     pub session: Option<[u8; 16]>,
+    /// See [`affinity`].
+    pub affinity: u64,
     /// The local count of the prompt's tokens.
     pub prompt_estimate: u64,
     /// Lifetime of the prompt cache that the request asked for.
@@ -85,22 +87,22 @@ impl Call {
             features: &self.features,
             required: &self.required,
             preferred: &self.preferred,
-            affinity: self.affinity(),
+            affinity: self.affinity,
             now_us,
         }
     }
 
     /// Whose prompt cache it is.
     pub(crate) fn conversation(&self) -> Conversation {
-        Conversation { client: self.caller.key.id, hash: self.affinity() }
+        Conversation { client: self.caller.key.id, hash: self.affinity }
     }
+}
 
-    /// Names the caller in the spread: key, session, format and model, so that one conversation stays together.
-    pub(crate) fn affinity(&self) -> u64 {
-        let mut hasher = DefaultHasher::new(); // keyed with constants: the same on every node of one build
-        (self.caller.key.id, self.session, self.format, self.model.id).hash(&mut hasher);
-        hasher.finish()
-    }
+/// Names the caller in the spread and in affinity: key, session, format and model, so that one conversation stays together.
+pub(crate) fn affinity(key: ClientKeyId, session: Option<[u8; 16]>, format: ApiFormat, model: GlobalModelId) -> u64 {
+    let mut hasher = DefaultHasher::new(); // keyed with constants: the same on every node of one build
+    (key, session, format, model).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Features that a request needs; only an explicit "no" of a model counts against them.

@@ -70,11 +70,6 @@ impl RateWindow {
         }
     }
 
-    /// Whether nothing in the window counts any more.
-    pub fn is_idle(&self, now_us: u64) -> bool {
-        self.buckets.back().is_none_or(|newest| newest.start_us + WINDOW_US <= now_us)
-    }
-
     fn reset(&self, now_us: u64) -> Duration {
         let oldest = self.buckets.front().map_or(WINDOW_US, |oldest| oldest.start_us + WINDOW_US - now_us);
         Duration::from_micros(oldest)

@@ -2,7 +2,7 @@
 
 use crate::{
     admit::money::Maximum,
-    call::{Call, Prompt, features},
+    call::{Call, Prompt, affinity, features},
     directory::Caller,
     ingress::{
         Arrival,
@@ -77,6 +77,7 @@ pub(crate) fn understand(
     let prefers_long = header(&headers, "anthropic-beta").is_some_and(|betas| betas.contains("context-1m"))
         && model.supported_capabilities.contains(&Capability::Context1m);
     let one_hour = peek.cache.one_hour || (required.get(&Capability::Cache1h) == Some(&true) && peek.cache.any);
+    let session = client::session(&headers, &peek, &body);
     let call = Call {
         id: arrival.id,
         arrival: arrival.clone(),
@@ -93,7 +94,8 @@ pub(crate) fn understand(
         wants_usage: peek.include_usage.as_ref().is_some_and(|asked| asked.value),
         thinking: peek.thinking.asked,
         user_agent: client::recorded(&headers, "user-agent"),
-        session: client::session(&headers, &peek, &body),
+        session,
+        affinity: affinity(caller.key.id, session, format, model.id),
         prompt_estimate: estimate,
         cache_ttl_minutes: if one_hour { 60 } else { 5 },
         features: features(&peek, is_stream),

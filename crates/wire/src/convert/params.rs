@@ -195,3 +195,22 @@ pub(crate) fn take_format(body: &mut Json, at: &str, within: &str) -> Option<For
         openapi: false,
     })
 }
+
+/// Puts the form of the answer where [`take_format`] finds it. A schema from another wire gets a name, which both want.
+pub(crate) fn put_format(request: &Request, body: &mut Json, wire: Wire, at: &str, within: &str) {
+    let kind = format!("{at}.type");
+    let below = |name: &str| format!("{within}.{name}");
+    let same = request.wire() == wire;
+    match &request.format {
+        Some(Format::Text) if same => body.put(&kind, "text"),
+        Some(Format::Text) | None => {}
+        Some(Format::Json) => body.put(&kind, "json_object"),
+        Some(Format::Schema { name, description, schema, strict, .. }) => {
+            body.put(&kind, "json_schema");
+            body.put_some(&below("name"), name.as_deref().or_else(|| (!same).then_some("answer")));
+            body.put_some(&below("description"), description.as_ref());
+            body.put(&below("schema"), schema.clone());
+            body.put_some(&below("strict"), *strict);
+        }
+    }
+}

@@ -3,8 +3,8 @@
 use super::{messages, types};
 use crate::{
     Wire,
-    convert::{Answer, Quirks, Refused, put_params},
-    ir::{Choice, Format, Function, Json, Kind, Param, Request, Response, Tool, join_text, object},
+    convert::{Answer, Quirks, Refused, put_format, put_params},
+    ir::{Choice, Function, Json, Kind, Param, Request, Response, Tool, join_text, object},
     loss::Loss,
 };
 
@@ -35,7 +35,7 @@ pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Res
         request.choice.as_ref().filter(|_| has_tools(request, same)).map(|one| choice(request, one)),
     );
     body.put_some("parallel_tool_calls", request.parallel.filter(|_| has_tools(request, same)));
-    format(request, &mut body);
+    put_format(request, &mut body, WIRE, "response_format", "response_format.json_schema");
     think(request, quirks, &mut body, loss);
     if request.stream {
         body.put("stream", true);
@@ -100,22 +100,6 @@ fn choice(request: &Request, choice: &Choice) -> Json {
             "type": "allowed_tools",
             "allowed_tools": object! { "mode": "required", "tools": names.iter().map(named).collect::<Vec<_>>() },
         },
-    }
-}
-
-fn format(request: &Request, body: &mut Json) {
-    match &request.format {
-        Some(Format::Text) if request.wire() == WIRE => body.put("response_format.type", "text"),
-        Some(Format::Text) | None => {}
-        Some(Format::Json) => body.put("response_format.type", "json_object"),
-        Some(Format::Schema { name, description, schema, strict, .. }) => {
-            body.put("response_format.type", "json_schema");
-            let name = name.as_deref().or_else(|| (request.wire() != WIRE).then_some("answer"));
-            body.put_some("response_format.json_schema.name", name);
-            body.put_some("response_format.json_schema.description", description.as_ref());
-            body.put("response_format.json_schema.schema", schema.clone());
-            body.put_some("response_format.json_schema.strict", *strict);
-        }
     }
 }
 

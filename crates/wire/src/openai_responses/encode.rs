@@ -7,8 +7,8 @@ use super::{
     types,
 };
 use crate::{
-    convert::{Answer, Quirks, Refused, put_params},
-    ir::{Choice, Format, Function, Json, Kind, Request, Response, Role, Tool, join_text, object},
+    convert::{Answer, Quirks, Refused, put_format, put_params},
+    ir::{Choice, Function, Json, Kind, Request, Response, Role, Tool, join_text, object},
     loss::Loss,
 };
 
@@ -42,7 +42,7 @@ pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Res
     }
     body.put_some("tool_choice", request.choice.as_ref().filter(|_| has_tools).map(|one| choice(request, one)));
     body.put_some("parallel_tool_calls", request.parallel.filter(|_| has_tools));
-    format(request, &mut body);
+    put_format(request, &mut body, WIRE, "text.format", "text.format");
     body.put_some("reasoning.effort", request.think.as_effort());
     match (same, request.think.show) {
         (true, _) => body.put_some("reasoning.summary", request.think.summary.as_ref()),
@@ -115,22 +115,6 @@ fn choice(request: &Request, choice: &Choice) -> Json {
         Choice::Named(names) => object! {
             "type": "allowed_tools", "mode": "required", "tools": names.iter().map(named).collect::<Vec<_>>(),
         },
-    }
-}
-
-fn format(request: &Request, body: &mut Json) {
-    match &request.format {
-        Some(Format::Text) if request.wire() == WIRE => body.put("text.format.type", "text"),
-        Some(Format::Text) | None => {}
-        Some(Format::Json) => body.put("text.format.type", "json_object"),
-        Some(Format::Schema { name, description, schema, strict, .. }) => {
-            body.put("text.format.type", "json_schema");
-            let name = name.as_deref().or_else(|| (request.wire() != WIRE).then_some("answer"));
-            body.put_some("text.format.name", name);
-            body.put_some("text.format.description", description.as_ref());
-            body.put("text.format.schema", schema.clone());
-            body.put_some("text.format.strict", *strict);
-        }
     }
 }
 
