@@ -5,23 +5,21 @@
 //! error holds a request up.
 
 use std::{
+    cell::RefCell,
     fmt::{self, Write as _},
     io, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Duration,
 };
+use store::SystemClock;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    fmt::{
-        FmtContext, FormatEvent, FormatFields, MakeWriter,
-        format::Writer,
-        time::{FormatTime as _, SystemTime},
-    },
-    registry::LookupSpan,
+    fmt::MakeWriter,
+    layer::{Context, Layer},
 };
 
 /// How long a line waits for others; warnings and errors wait for none.
@@ -34,100 +32,155 @@ const WAITING_MAX: usize = 4 << 20;
 const LAST_WITHIN: Duration = Duration::from_secs(1);
 
 /// One JSON object per line: `timestamp`, `level`, the event's fields with `message`, `target`.
-pub(crate) struct JsonLines;
+pub(crate) struct JsonLines(pub(crate) Lines);
 
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        out.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut out)?;
-        write!(out, "\",\"level\":\"{}\"", event.metadata().level())?;
-        let mut fields = Fields { out: out.by_ref(), result: Ok(()) };
-        event.record(&mut fields);
-        fields.result?;
-        writeln!(out, ",\"target\":\"{}\"}}", event.metadata().target())
+thread_local! {
+    /// Where a thread's lines are put together.
+    static LINE: RefCell<Line> = const { RefCell::new(Line { text: String::new(), second: 0, shown: String::new() }) };
+}
+
+impl<S: Subscriber> Layer<S> for JsonLines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let tell = |line: &mut Line| {
+            line.write(event, SystemClock::now_us());
+            self.0.push(line.text.as_bytes(), *event.metadata().level() <= Level::WARN);
+        };
+        LINE.with(|line| match line.try_borrow_mut() {
+            Ok(mut line) => tell(&mut line),
+            // A value that logs while it is shown.
+            Err(_) => tell(&mut Line::default()),
+        });
+    }
+}
+
+/// A line in the making. Its room is used again.
+#[derive(Default)]
+struct Line {
+    text: String,
+    /// The second of the last line, and how it was shown.
+    second: i64,
+    shown: String,
+}
+
+impl Line {
+    fn write(&mut self, event: &Event<'_>, now_us: i64) {
+        self.text.clear();
+        self.text.push_str("{\"timestamp\":\"");
+        self.stamp(now_us);
+        self.text.push_str("\",\"level\":\"");
+        self.text.push_str(event.metadata().level().as_str());
+        self.text.push('"');
+        event.record(&mut Fields(&mut self.text));
+        self.text.push_str(",\"target\":\"");
+        self.text.push_str(event.metadata().target());
+        self.text.push_str("\"}\n");
+    }
+
+    fn stamp(&mut self, now_us: i64) {
+        let (second, micros) = (now_us.div_euclid(1_000_000), now_us.rem_euclid(1_000_000));
+        if self.second != second || self.shown.is_empty() {
+            self.second = second;
+            self.shown = jiff::Timestamp::from_second(second).unwrap_or_default().to_string();
+            self.shown.pop(); // the "Z", which follows the fraction
+        }
+        self.text.push_str(&self.shown);
+        self.text.push('.');
+        // Six digits, after one that keeps their zeros.
+        self.text.push_str(&itoa::Buffer::new().format(1_000_000 + micros)[1..]);
+        self.text.push('Z');
     }
 }
 
 /// Writes fields as members of an object.
-struct Fields<'w> {
-    out: Writer<'w>,
-    result: fmt::Result,
-}
+struct Fields<'w>(&'w mut String);
 
 impl Fields<'_> {
-    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+    fn member(&mut self, field: &Field, value: impl FnOnce(&mut String)) {
         // Names are constants of the source, which need no escapes.
         let name = field.name();
-        if self.result.is_ok() && !name.starts_with("log.") {
-            self.result = write!(self.out, ",\"{name}\":").and_then(|()| value(&mut self.out));
+        if !name.starts_with("log.") {
+            self.0.push_str(",\"");
+            self.0.push_str(name);
+            self.0.push_str("\":");
+            value(self.0);
         }
     }
 
-    fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+    fn text(&mut self, field: &Field, write: impl FnOnce(&mut Escaped<'_>)) {
         self.member(field, |out| {
-            out.write_char('"')?;
-            Escaped(out).write_fmt(value)?;
-            out.write_char('"')
+            out.push('"');
+            write(&mut Escaped(out));
+            out.push('"');
         });
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, format_args!("{value:?}"));
+        // A value that cannot be shown is shown as far as it goes.
+        self.text(field, |out| {
+            let _ = write!(out, "{value:?}");
+        });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, format_args!("{value}"));
+        self.text(field, |out| out.push(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(field, |out| write!(out, "{value}"));
+        self.member(field, |out| out.push_str(itoa::Buffer::new().format(value)));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(field, |out| write!(out, "{value}"));
+        self.member(field, |out| out.push_str(itoa::Buffer::new().format(value)));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(field, |out| write!(out, "{value}"));
+        self.member(field, |out| out.push_str(if value { "true" } else { "false" }));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         if value.is_finite() {
-            self.member(field, |out| write!(out, "{value}"));
+            self.member(field, |out| {
+                let _ = write!(out, "{value}");
+            });
         } else {
-            self.text(field, format_args!("{value}"));
+            self.record_debug(field, &value);
         }
     }
 }
 
 /// Escapes what may not stand in a JSON string (RFC 8259, 7).
-struct Escaped<'o, 'w>(&'o mut Writer<'w>);
+struct Escaped<'o>(&'o mut String);
 
-impl fmt::Write for Escaped<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Escaped<'_> {
+    fn push(&mut self, text: &str) {
         let mut plain = 0;
         for (at, byte) in text.bytes().enumerate() {
             if byte >= b' ' && byte != b'"' && byte != b'\\' {
                 continue;
             }
-            self.0.write_str(&text[plain..at])?;
+            self.0.push_str(&text[plain..at]);
             plain = at + 1;
             match byte {
-                b'"' => self.0.write_str("\\\"")?,
-                b'\\' => self.0.write_str("\\\\")?,
-                b'\n' => self.0.write_str("\\n")?,
-                b'\r' => self.0.write_str("\\r")?,
-                b'\t' => self.0.write_str("\\t")?,
-                _ => write!(self.0, "\\u{byte:04x}")?,
+                b'"' => self.0.push_str("\\\""),
+                b'\\' => self.0.push_str("\\\\"),
+                b'\n' => self.0.push_str("\\n"),
+                b'\r' => self.0.push_str("\\r"),
+                b'\t' => self.0.push_str("\\t"),
+                _ => {
+                    let _ = write!(self.0, "\\u{byte:04x}");
+                }
             }
         }
-        self.0.write_str(&text[plain..])
+        self.0.push_str(&text[plain..]);
+    }
+}
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text);
+        Ok(())
     }
 }
 

@@ -40,11 +40,10 @@ pub(crate) fn start(config: &Config) -> io::Result<Out> {
         LogFormat::Auto => io::stderr().is_terminal(),
     };
     let out = Lines::to(io::stderr())?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(out.lines());
     let lines = if is_text {
-        lines.with_ansi(io::stderr().is_terminal()).boxed()
+        tracing_subscriber::fmt::layer().with_writer(out.lines()).with_ansi(io::stderr().is_terminal()).boxed()
     } else {
-        lines.event_format(JsonLines).boxed()
+        JsonLines(out.lines()).boxed()
     };
     // It fails only if somebody logs already.
     let _ = tracing_subscriber::registry().with(lines.with_filter(wanted)).try_init();

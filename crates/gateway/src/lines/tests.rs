@@ -23,8 +23,7 @@ fn wire() -> (Out, Receiver<Vec<u8>>) {
 
 fn logged(say: impl FnOnce()) -> String {
     let (out, wire) = wire();
-    let layer = tracing_subscriber::fmt::layer().with_writer(out.lines()).event_format(JsonLines);
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), say);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(JsonLines(out.lines())), say);
     drop(out);
     String::from_utf8(wire.into_iter().flatten().collect()).unwrap()
 }
@@ -39,8 +38,8 @@ fn every_line_is_a_json_object_with_its_fields_as_they_were() {
     });
     let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [first, second] = &lines[..] else { panic!("{lines:?}") };
-    let told = first["timestamp"].as_str().unwrap();
-    assert!(told.ends_with('Z') && told.contains('T'), "{told}");
+    let told: jiff::Timestamp = first["timestamp"].as_str().unwrap().parse().unwrap();
+    assert!(told.as_microsecond() <= SystemClock::now_us(), "{told}");
     let mut rest = first.clone();
     rest.as_object_mut().unwrap().remove("timestamp");
     let want = serde_json::json!({
@@ -49,6 +48,22 @@ fn every_line_is_a_json_object_with_its_fields_as_they_were() {
     });
     assert_eq!(rest, want);
     assert_eq!((&second["level"], &second["message"]), (&"WARN".into(), &"second".into()));
+}
+
+#[test]
+fn a_stamp_has_its_microseconds_also_when_its_second_was_shown_before() {
+    let mut line = Line::default();
+    for (now_us, want) in [
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (1_700_000_000_000_007, "2023-11-14T22:13:20.000007Z"),
+        (1_700_000_000_999_999, "2023-11-14T22:13:20.999999Z"),
+        (1_700_000_001_000_000, "2023-11-14T22:13:21.000000Z"),
+        (-1, "1969-12-31T23:59:59.999999Z"),
+    ] {
+        line.text.clear();
+        line.stamp(now_us);
+        assert_eq!(line.text, want);
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use domain::{
     format::{ApiFormat, Capability, RequestType},
     policy::{check_access, required_capabilities},
 };
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header::USER_AGENT};
 use std::{collections::BTreeMap, sync::Arc};
 use wire::{Peek, Wire, estimate};
 
@@ -27,6 +27,9 @@ use wire::{Peek, Wire, estimate};
 const CONTEXT_DEFAULT: u64 = 200_000;
 /// Characters of a model name that are recorded with a refusal.
 const NAME_MAX: usize = 100;
+
+/// Where a client asks for capabilities.
+static REQUIRE: HeaderName = HeaderName::from_static("x-require-capability");
 
 /// Reads the body for what routing must know.
 pub(crate) fn peek(route: &Route, body: &[u8]) -> Result<Peek, Fault> {
@@ -74,8 +77,7 @@ pub(crate) fn understand(
     let detected = detected(&peek, estimate, model.config.context_limit);
     let required =
         required_capabilities(&model, caller.user.as_deref(), &caller.key, &asked_capabilities(&headers), &detected);
-    let prefers_long = header(&headers, "anthropic-beta").is_some_and(|betas| betas.contains("context-1m"))
-        && model.supported_capabilities.contains(&Capability::Context1m);
+    let prefers_long = model.supported_capabilities.contains(&Capability::Context1m) && asks_long(&headers);
     let one_hour = peek.cache.one_hour || (required.get(&Capability::Cache1h) == Some(&true) && peek.cache.any);
     let session = client::session(&headers, &peek, &body);
     let call = Call {
@@ -93,7 +95,7 @@ pub(crate) fn understand(
         asked,
         wants_usage: peek.include_usage.as_ref().is_some_and(|asked| asked.value),
         thinking: peek.thinking.asked,
-        user_agent: client::recorded(&headers, "user-agent"),
+        user_agent: client::recorded(&headers, &USER_AGENT),
         session,
         affinity: affinity(caller.key.id, session, format, model.id),
         prompt_estimate: estimate,
@@ -121,7 +123,7 @@ fn detected(peek: &Peek, prompt_tokens: u64, context_limit: Option<u64>) -> Vec<
 
 /// `x-require-capability: a,-b`; a name that no vendor's capability has counts nowhere.
 fn asked_capabilities(headers: &HeaderMap) -> BTreeMap<Capability, bool> {
-    let lists = headers.get_all("x-require-capability").iter().filter_map(|value| value.to_str().ok());
+    let lists = headers.get_all(&REQUIRE).iter().filter_map(|value| value.to_str().ok());
     let words = lists.flat_map(|list| list.split(',')).map(str::trim);
     words
         .filter_map(|word| {
@@ -135,8 +137,10 @@ fn asks_sse(query: &str) -> bool {
     query.split('&').any(|pair| pair == "alt=sse")
 }
 
-fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+/// Whether the client knows of a long context, and has asked for it.
+fn asks_long(headers: &HeaderMap) -> bool {
+    let betas = headers.get("anthropic-beta").and_then(|value| value.to_str().ok());
+    betas.is_some_and(|betas| betas.contains("context-1m"))
 }
 
 #[cfg(test)]

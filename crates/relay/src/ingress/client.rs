@@ -1,27 +1,36 @@
 //! Who is asking: the kind of client program, its address and its session.
 
 use domain::format::ApiFormat;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header::USER_AGENT};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use wire::{Wire, peek::Peek};
 
+static X_APP: HeaderName = HeaderName::from_static("x-app");
+/// Names of the caller's own id for a request, the more telling first.
+static OWN_IDS: [HeaderName; 2] =
+    [HeaderName::from_static("x-client-request-id"), HeaderName::from_static("x-request-id")];
+/// Where Claude Code names its session.
+static CLAUDE_SESSION: HeaderName = HeaderName::from_static("x-claude-code-session-id");
+/// Where others do: Codex, in its earlier and its later way, and those that follow it.
+static SESSIONS: [HeaderName; 3] = [
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("thread-id"),
+];
+
 /// The inbound format: the wire, and on two of them the kind of client. A courtesy to clients, no security boundary.
 pub(crate) fn format(wire: Wire, headers: &HeaderMap) -> ApiFormat {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_cli = text("x-app") == "cli";
-    let agent = text("user-agent");
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_cli =
+        |agents: [&str; 2]| text(&X_APP) == "cli" || agents.iter().any(|agent| text(&USER_AGENT).starts_with(agent));
     match wire {
-        Wire::Anthropic if is_cli || agent.starts_with("claude-cli/") || agent.starts_with("claude-code/") => {
-            ApiFormat::ClaudeCli
-        }
+        Wire::Anthropic if is_cli(["claude-cli/", "claude-code/"]) => ApiFormat::ClaudeCli,
         Wire::Anthropic => ApiFormat::Claude,
         Wire::Chat => ApiFormat::OpenAi,
         Wire::Responses => ApiFormat::OpenAiCli,
-        Wire::Gemini if is_cli || agent.starts_with("GeminiCLI") || agent.starts_with("gemini-cli") => {
-            ApiFormat::GeminiCli
-        }
+        Wire::Gemini if is_cli(["GeminiCLI", "gemini-cli"]) => ApiFormat::GeminiCli,
         Wire::Gemini => ApiFormat::Gemini,
     }
 }
@@ -51,23 +60,24 @@ const RECORDED_MAX: usize = 256;
 
 /// The caller's own id for the request.
 pub(crate) fn own_request_id(headers: &HeaderMap) -> Option<String> {
-    ["x-client-request-id", "x-request-id"].into_iter().find_map(|name| recorded(headers, name))
+    OWN_IDS.iter().find_map(|name| recorded(headers, name))
 }
 
 /// A header as it is recorded: text, of bounded length.
-pub(crate) fn recorded(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn recorded(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?;
-    Some(text.chars().take(RECORDED_MAX).collect())
+    // All of it is ASCII.
+    Some(text.get(..RECORDED_MAX).unwrap_or(text).to_owned())
 }
 
 /// The caller's session in 128 bits: what its client names, else its unchanging prompt, else nothing.
 ///
 /// Stored and compared only as a hash.
 pub(crate) fn session(headers: &HeaderMap, peek: &Peek, body: &[u8]) -> Option<[u8; 16]> {
-    let header = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-    let named = header("x-claude-code-session-id")
+    let header = |name: &HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
+    let named = header(&CLAUDE_SESSION)
         .or_else(|| peek.metadata_user_id.as_deref().map(user_session))
-        .or_else(|| ["session-id", "session_id", "thread-id"].into_iter().find_map(header))
+        .or_else(|| SESSIONS.iter().find_map(header))
         .or(peek.prompt_cache_key.as_deref().map(str::as_bytes))
         .or(peek.previous_response_id.as_deref().map(str::as_bytes));
     if let Some(name) = named {

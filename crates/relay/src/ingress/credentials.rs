@@ -2,10 +2,14 @@
 
 use super::route::percent_decoded;
 use domain::secret::Secret;
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 
 /// Headers that carry a bare key.
-const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
+static KEY_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
 
 /// What a request presents.
 #[derive(Debug)]
@@ -26,8 +30,8 @@ pub(crate) enum Presented {
 /// Reads the credential from all the places where clients put it.
 pub(crate) fn presented(headers: &HeaderMap, query_key: Option<&str>) -> Presented {
     let bare = KEY_HEADERS.iter().flat_map(|name| {
-        let google = *name == "x-goog-api-key";
-        headers.get_all(*name).iter().map(move |value| (value.to_str().ok(), google))
+        let google = name.as_str() == "x-goog-api-key";
+        headers.get_all(name).iter().map(move |value| (value.to_str().ok(), google))
     });
     let bearer = headers.get_all(AUTHORIZATION).iter().map(|value| (value.to_str().ok().and_then(bearer_token), false));
     let in_query = query_key.map(|key| (Some(key), true));

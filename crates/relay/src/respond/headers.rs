@@ -6,19 +6,25 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 use std::time::Duration;
 use wire::Wire;
 
-/// Headers of an upstream's answer that every client gets.
-const PASS: [&str; 10] = [
-    "content-type",
-    "content-encoding",
-    "content-disposition",
-    "retry-after",
-    "retry-after-ms",
-    "x-should-retry",
-    "openai-model",
-    "openai-processing-ms",
-    "openai-version",
-    "x-codex-turn-state",
-];
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Whether every client gets this header of an upstream's answer.
+fn passes(name: &str) -> bool {
+    matches!(
+        name,
+        "content-type"
+            | "content-encoding"
+            | "content-disposition"
+            | "retry-after"
+            | "retry-after-ms"
+            | "x-should-retry"
+            | "openai-model"
+            | "openai-processing-ms"
+            | "openai-version"
+            | "x-codex-turn-state"
+    )
+}
 
 /// Whether a header tells of the account's own limits, which are an admin's to see.
 fn is_account_limit(name: &str) -> bool {
@@ -31,7 +37,7 @@ fn is_account_limit(name: &str) -> bool {
 /// Copies what passes.
 pub(super) fn pass(from: &HeaderMap, to: &mut HeaderMap, is_admin: bool) {
     for (name, value) in from {
-        if PASS.contains(&name.as_str()) || (is_admin && is_account_limit(name.as_str())) {
+        if passes(name.as_str()) || (is_admin && is_account_limit(name.as_str())) {
             to.append(name.clone(), value.clone());
         }
     }
@@ -39,20 +45,16 @@ pub(super) fn pass(from: &HeaderMap, to: &mut HeaderMap, is_admin: bool) {
 
 /// Sets our ids, and the upstream's under another name.
 pub(super) fn set_ids(headers: &mut HeaderMap, wire: Wire, arrival: &Arrival, upstream: Option<&HeaderMap>) {
-    let mut set = |name: &'static str, text: &str| {
-        if let Ok(value) = HeaderValue::try_from(text) {
-            headers.insert(HeaderName::from_static(name), value);
+    if let Ok(id) = HeaderValue::try_from(arrival.id.to_string()) {
+        if wire == Wire::Anthropic {
+            headers.insert(REQUEST_ID, id.clone());
         }
-    };
-    let id = arrival.id.to_string();
-    set("x-request-id", &id);
-    if wire == Wire::Anthropic {
-        set("request-id", &id);
+        headers.insert(X_REQUEST_ID, id);
     }
-    if let Some(own) = &arrival.client_request_id {
-        set("x-client-request-id", own);
+    if let Some(Ok(own)) = arrival.client_request_id.as_deref().map(HeaderValue::from_str) {
+        headers.insert(HeaderName::from_static("x-client-request-id"), own);
     }
-    let theirs = upstream.and_then(|upstream| upstream.get("request-id").or_else(|| upstream.get("x-request-id")));
+    let theirs = upstream.and_then(|upstream| upstream.get(&REQUEST_ID).or_else(|| upstream.get(&X_REQUEST_ID)));
     if let Some(value) = theirs {
         headers.insert(HeaderName::from_static("x-upstream-request-id"), value.clone());
     }
