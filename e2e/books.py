@@ -3,12 +3,13 @@
 import sqlite3
 from collections import namedtuple
 
-Row = namedtuple("Row", "format status prompt output")
+# `key` is the client key's name, `kind` the request's type, `prompt` all input, whether a cache knew it or not.
+Row = namedtuple("Row", "key format kind status converted prompt output")
 
 USAGE = """
-    SELECT lower(hex(request_id)), api_format, status,
+    SELECT lower(hex(request_id)), name, api_format, request_type, status, is_converted,
            input_tokens + cache_read_input_tokens + cache_creation_input_tokens, output_tokens
-    FROM usage
+    FROM usage JOIN api_keys ON api_keys.id = api_key_id
 """
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from stack import ROOT
 
 E2E = ROOT / "e2e"
-VENV = ROOT / ".tools" / "e2e-python"
 
 
-def python():
-    """The interpreter that has the Python SDKs."""
-    interpreter = VENV / "bin" / "python"
-    requirements = E2E / "python" / "requirements.txt"
-    with once(requirements, VENV / "installed") as needed:
+def python(folder):
+    """The interpreter that has the packages of a folder with pinned requirements, all that they need named too."""
+    environment = ROOT / ".tools" / f"e2e-{folder.name}"
+    interpreter = environment / "bin" / "python"
+    requirements = folder / "requirements.txt"
+    with once(requirements, environment / "installed") as needed:
         if needed:
-            run(sys.executable, "-m", "venv", "--clear", VENV)
-            run(interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
+            pip = (interpreter, "-m", "pip", "--quiet", "--disable-pip-version-check")
+            run(sys.executable, "-m", "venv", "--clear", environment)
+            run(*pip, "install", "--no-deps", "-r", requirements)
+            run(*pip, "check")
     return interpreter
 
 
@@ -46,3 +48,8 @@ class once:
 
 def run(*command, cwd=None):
     subprocess.run([str(part) for part in command], cwd=cwd, check=True, stdout=sys.stderr)
+
+
+def program(name):
+    """A command line client of the conformance run."""
+    return E2E / "conformance" / "node_modules" / ".bin" / name

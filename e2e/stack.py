@@ -13,6 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
+import alone
+import catalog
+
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 # Far more than either program needs, so that only a hang meets it.
@@ -77,9 +80,9 @@ class Program:
 class Stack:
     """Addresses and files of what runs."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, clients):
         self.folder = Path(folder)
-        self.key = "sk-e2e-" + secrets.token_hex(16)
+        self.keys = {client: "sk-e2e-" + secrets.token_hex(16) for client in clients}
         self.data = self.folder / "data"
         self.log = self.folder / "upstream.jsonl"
         self.url = self.gateway = None
@@ -118,26 +121,25 @@ def client_environment(home, **more):
 
 
 @contextmanager
-def running():
-    """Starts both programs on free ports and a new database, applies the catalog, and ends them at the end."""
+def running(*clients):
+    """Starts both programs on free ports and a new database that knows these clients, and ends them at the end.
+
+    From then on this process and its children reach nothing but each other.
+    """
     tollgate, mockllm = build()
+    if not alone.enter():
+        print("the clients share this machine's network: it does not let this user make another")
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="tollgate-e2e-")))
-        stack = Stack(folder)
+        stack = Stack(folder, clients)
         plain = client_environment(folder / "home")
 
         upstream = Program([mockllm, "--listen", "127.0.0.1:0", "--log-requests", stack.log], plain)
         ending.callback(upstream.stop)
-        document = folder / "catalog.yaml"
-        template = (ROOT / "e2e" / "catalog.yaml").read_text()
-        document.write_text(template.replace("@UPSTREAM@", upstream.address()))
+        document = folder / "catalog.json"
+        document.write_text(json.dumps(catalog.document(upstream.address(), stack.keys)))
 
-        environment = {
-            **plain,
-            "CLIENT_KEY": stack.key,
-            "TOLLGATE_DATA_DIR": str(stack.data),
-            "TOLLGATE_LISTEN": "127.0.0.1:0",
-        }
+        environment = {**plain, "TOLLGATE_DATA_DIR": str(stack.data), "TOLLGATE_LISTEN": "127.0.0.1:0"}
         applied = subprocess.run(
             [tollgate, "apply", document], cwd=folder, env=environment, capture_output=True, text=True
         )

@@ -1,0 +1,66 @@
+"""What the gateway under test serves, as a document for `tollgate apply`.
+
+An upstream's limit cools a key and its overload counts against it, so whoever provokes one has a provider of its own.
+"""
+
+# The endpoint of each wire.
+WIRES = {"anthropic": "CLAUDE", "chat": "OPENAI", "responses": "OPENAI_CLI", "gemini": "GEMINI"}
+
+MODEL = "mock-model"
+UPSTREAM_MODEL = "mock-model-upstream"
+PRICED = [{"up_to": None, "input_price_per_1m": "3", "output_price_per_1m": "15"}]
+FREE = [{"up_to": None, "input_price_per_1m": 0, "output_price_per_1m": 0}]
+FEATURES = {
+    "streaming": True,
+    "vision": True,
+    "function_calling": True,
+    "extended_thinking": True,
+    "context_limit": 200_000,
+    "output_limit": 64_000,
+}
+
+
+def limited(who):
+    """The model whose limit only `who` meets."""
+    return f"limited-{who}"
+
+
+def document(upstream, keys):
+    """`keys` is the key of each client by its name."""
+    models = {MODEL: PRICED, "overloaded": FREE, **{limited(who): FREE for who in keys}}
+    return {
+        "global_models": [
+            {
+                "name": name,
+                "display_name": name,
+                "is_free": prices is FREE,
+                "default_tiered_pricing": {"tiers": prices},
+                "config": FEATURES,
+            }
+            for name, prices in models.items()
+        ],
+        "providers": [provider(upstream, name, WIRES) for name in models],
+        "users": [{"username": "e2e", "email": "e2e@example.com", "password": None}],
+        "api_keys": [
+            {"name": name, "user": "e2e", "key": key, "rate_limit": None, "concurrent_limit": None}
+            for name, key in keys.items()
+        ],
+    }
+
+
+def provider(upstream, model, wires):
+    """The provider of one model, which speaks these wires."""
+    return {
+        "name": model,
+        "display_name": model,
+        "endpoints": [
+            {
+                "api_format": WIRES[wire],
+                "base_url": upstream,
+                "max_retries": 0,
+                "keys": [{"name": "main", "api_key": f"upstream-{wire}"}],
+            }
+            for wire in wires
+        ],
+        "models": [{"global_model": model, "provider_model_name": UPSTREAM_MODEL}],
+    }

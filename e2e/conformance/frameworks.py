@@ -1,0 +1,1 @@
+langchain = ai_sdk = None

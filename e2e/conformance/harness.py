@@ -1,0 +1,71 @@
+"""How a scenario runs a client program, and what it notes."""
+
+import json
+import subprocess
+from collections import namedtuple
+
+from stack import client_environment
+
+# Far more than a run needs, so that only a hang meets it.
+RUN_S = 120
+BAD_KEY = "sk-nobody-has-this-one"
+UNKNOWN = "no-such-model"
+
+# What a client says it took in so many answers.
+Seen = namedtuple("Seen", "answers prompt output")
+
+
+class Run:
+    """One run of a program to its end, in a home of its own that holds these files."""
+
+    def __init__(self, stack, home, command, environment, files=None):
+        home = stack.folder / home
+        environment = client_environment(home, **environment)
+        for name, text in (files or {}).items():
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(text)
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=home,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=RUN_S,
+        )
+        self.code, self.stdout, self.stderr = done.returncode, done.stdout, done.stderr
+
+    def parsed(self, text):
+        """JSON that the program printed."""
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise AssertionError(f"no JSON\n{self.stdout}{self.stderr}") from None
+
+
+class Watch:
+    """What the upstream receives from here on."""
+
+    def __init__(self, stack):
+        self.stack, self.before = stack, len(stack.received())
+
+    def received(self, count):
+        """The requests since then, which must be so many, with their bodies parsed."""
+        requests = self.stack.received(self.before + count)[self.before :]
+        expect(len(requests), count)
+        for request in requests:
+            for key in self.stack.keys.values():
+                expect(key in json.dumps(request), False)
+            request["json"] = json.loads(request["body"])
+        return requests
+
+
+def expect(found, wanted):
+    if found != wanted:
+        raise AssertionError(f"found {found!r}, wanted {wanted!r}")
+
+
+def expect_in(part, whole):
+    if part not in whole:
+        raise AssertionError(f"no {part!r} in {whole!r}")
