@@ -8,7 +8,7 @@ export const KEY = process.env.TOLLGATE_KEY;
 export const BAD_KEY = "sk-nobody-has-this-one";
 
 export const MODEL = "mock-model";
-export const LIMITED = "limited-js";
+export const LIMITED = process.env.TOLLGATE_LIMITED;
 export const OVERLOADED = "overloaded";
 export const UNKNOWN = "no-such-model";
 

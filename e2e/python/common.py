@@ -8,7 +8,7 @@ KEY = os.environ["TOLLGATE_KEY"]
 BAD_KEY = "sk-nobody-has-this-one"
 
 MODEL = "mock-model"
-LIMITED = "limited-python"
+LIMITED = os.environ["TOLLGATE_LIMITED"]
 OVERLOADED = "overloaded"
 UNKNOWN = "no-such-model"
 
