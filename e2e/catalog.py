@@ -25,21 +25,36 @@ def limited(who):
     return f"limited-{who}"
 
 
-def document(upstream, keys):
+def only(wire):
+    """The model that only an upstream of this wire serves."""
+    return f"only-{wire}"
+
+
+def models(clients, pairs):
+    """Each model with the wires of its upstream; `pairs` are the clients that try every pair of wires."""
+    served = {MODEL: WIRES, "overloaded": WIRES, **{limited(who): WIRES for who in clients}}
+    for wire in WIRES:
+        served[only(wire)] = [wire]
+        for kind in ("limited", "faulty"):
+            served |= {f"{kind}-{who}-{asked}-{wire}": [wire] for who in pairs for asked in WIRES}
+    return served
+
+
+def document(upstream, keys, pairs):
     """`keys` is the key of each client by its name."""
-    models = {MODEL: PRICED, "overloaded": FREE, **{limited(who): FREE for who in keys}}
+    served = models(keys, pairs)
     return {
         "global_models": [
             {
                 "name": name,
                 "display_name": name,
-                "is_free": prices is FREE,
-                "default_tiered_pricing": {"tiers": prices},
+                "is_free": name != MODEL,
+                "default_tiered_pricing": {"tiers": PRICED if name == MODEL else FREE},
                 "config": FEATURES,
             }
-            for name, prices in models.items()
+            for name in served
         ],
-        "providers": [provider(upstream, name, WIRES) for name in models],
+        "providers": [provider(upstream, name, wires) for name, wires in served.items()],
         "users": [{"username": "e2e", "email": "e2e@example.com", "password": None}],
         "api_keys": [
             {"name": name, "user": "e2e", "key": key, "rate_limit": None, "concurrent_limit": None}

@@ -121,8 +121,10 @@ def client_environment(home, **more):
 
 
 @contextmanager
-def running(*clients):
+def running(*clients, pairs=()):
     """Starts both programs on free ports and a new database that knows these clients, and ends them at the end.
+
+    `pairs` are the clients that try every pair of wires.
 
     From then on this process and its children reach nothing but each other.
     """
@@ -137,7 +139,7 @@ def running(*clients):
         upstream = Program([mockllm, "--listen", "127.0.0.1:0", "--log-requests", stack.log], plain)
         ending.callback(upstream.stop)
         document = folder / "catalog.json"
-        document.write_text(json.dumps(catalog.document(upstream.address(), stack.keys)))
+        document.write_text(json.dumps(catalog.document(upstream.address(), stack.keys, pairs)))
 
         environment = {**plain, "TOLLGATE_DATA_DIR": str(stack.data), "TOLLGATE_LISTEN": "127.0.0.1:0"}
         applied = subprocess.run(

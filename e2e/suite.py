@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 
-from catalog import limited
 from stack import client_environment
 
 SUITE_S = 300
@@ -20,7 +19,8 @@ class Suite:
             home,
             TOLLGATE_URL=stack.url,
             TOLLGATE_KEY=stack.keys[name],
-            TOLLGATE_LIMITED=limited(name),
+            TOLLGATE_CLIENT=name,
+            TOLLGATE_UPSTREAM_LOG=str(stack.log),
             TOLLGATE_LEDGER=str(self.ledger),
             **environment,
         )

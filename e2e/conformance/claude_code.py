@@ -15,12 +15,12 @@ def install(modules):
 
 
 class Claude(Run):
-    def __init__(self, stack, home, prompt, credential=None, model=MODEL, tools=(), files=None):
+    def __init__(self, stack, home, prompt, credential=None, model=MODEL, tools=(), files=None, retries=0):
         environment = {
             "ANTHROPIC_BASE_URL": stack.url,
             "ANTHROPIC_SMALL_FAST_MODEL": MODEL,
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "CLAUDE_CODE_MAX_RETRIES": "0",
+            "CLAUDE_CODE_MAX_RETRIES": str(retries),
             "DISABLE_AUTOUPDATER": "1",
             "DISABLE_ERROR_REPORTING": "1",
             "DISABLE_TELEMETRY": "1",
@@ -98,9 +98,11 @@ def unknown_model(stack):
 
 
 def rate_limit(stack):
-    """The upstream's own words reach the terminal."""
-    claude = Claude(stack, "limited", "[[error rate_limited]]", model=limited(NAME))
+    """It comes back once, when it is told to, and then shows what the upstream said."""
+    watch = Watch(stack)
+    claude = Claude(stack, "limited", "[[error rate_limited]]", model=limited(NAME), retries=1)
     claude.failed_with(429)
+    watch.repeated_when_told()
     expect_in("429", claude.result["result"])
 
 

@@ -12,7 +12,7 @@ VERSION = "0.61.0"
 
 SETTINGS = {
     "security": {"auth": {"selectedType": "gemini-api-key"}},
-    "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False, "maxAttempts": 1},
+    "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
 }
@@ -21,14 +21,15 @@ SETTINGS = {
 class Gemini(Run):
     """A run that may use every tool without asking."""
 
-    def __init__(self, stack, home, prompt, key=None, model=MODEL, output="json", files=None):
+    def __init__(self, stack, home, prompt, key=None, model=MODEL, output="json", files=None, attempts=1):
         environment = {
             "GEMINI_API_KEY": key or stack.keys[NAME],
             "GEMINI_CLI_TRUST_WORKSPACE": "true",
             "GOOGLE_GEMINI_BASE_URL": stack.url,
         }
         command = [clients.program("gemini"), "-m", model, "--yolo", "--output-format", output, "-p", prompt]
-        files = {".gemini/settings.json": json.dumps(SETTINGS), **(files or {})}
+        settings = {**SETTINGS, "general": {**SETTINGS["general"], "maxAttempts": attempts}}
+        files = {".gemini/settings.json": json.dumps(settings), **(files or {})}
         super().__init__(stack, f"gemini-{home}", command, environment, files)
 
     def result(self):
@@ -112,9 +113,11 @@ def unknown_model(stack):
 
 
 def rate_limit(stack):
-    """It reads from the error's details when to come back."""
-    error = Gemini(stack, "limited", "[[error rate_limited]]", model=limited(NAME)).failure()
+    """It reads from the error's details when to come back, and does once."""
+    watch = Watch(stack)
+    error = Gemini(stack, "limited", "[[error rate_limited]]", model=limited(NAME), attempts=2).failure()
     expect(error["code"], 429)
+    watch.repeated_when_told()
     expect_in("Suggested retry after 7s", error["message"])
 
 

@@ -2,12 +2,15 @@
 
 import json
 import subprocess
+import time
 from collections import namedtuple
 
 from stack import client_environment
 
 # Far more than a run needs, so that only a hang meets it.
 RUN_S = 120
+# After so many seconds the upstream asks to be asked again.
+RETRY_AFTER_S = 7
 BAD_KEY = "sk-nobody-has-this-one"
 UNKNOWN = "no-such-model"
 
@@ -48,7 +51,7 @@ class Watch:
     """What the upstream receives from here on."""
 
     def __init__(self, stack):
-        self.stack, self.before = stack, len(stack.received())
+        self.stack, self.before, self.began = stack, len(stack.received()), time.monotonic()
 
     def received(self, count):
         """The requests since then, which must be so many, with their bodies parsed."""
@@ -59,6 +62,13 @@ class Watch:
                 expect(key in json.dumps(request), False)
             request["json"] = json.loads(request["body"])
         return requests
+
+    def repeated_when_told(self):
+        """The same request twice, the second no earlier than the first one's answer asked for."""
+        first, second = self.received(2)
+        expect(second["path"], first["path"])
+        waited = time.monotonic() - self.began
+        expect((waited >= RETRY_AFTER_S, waited), (True, waited))
 
 
 def expect(found, wanted):

@@ -1,14 +1,16 @@
 // What the suites share: where the gateway is, and the ledger of what the SDKs saw.
 
 import assert from "node:assert/strict";
-import { appendFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
 
 export const URL = process.env.TOLLGATE_URL;
 export const KEY = process.env.TOLLGATE_KEY;
 export const BAD_KEY = "sk-nobody-has-this-one";
 
 export const MODEL = "mock-model";
-export const LIMITED = process.env.TOLLGATE_LIMITED;
+export const CLIENT = process.env.TOLLGATE_CLIENT;
+export const LIMITED = `limited-${CLIENT}`;
 export const OVERLOADED = "overloaded";
 export const UNKNOWN = "no-such-model";
 
@@ -50,4 +52,17 @@ export async function failure(expected, call) {
 
 export function assertRetryAfter(value) {
   assert.ok(Number(value) >= 1 && Number(value) <= RETRY_AFTER_S, `retry-after: ${value}`);
+}
+
+// The upstream writes its log beside its answers.
+const LOG_MS = 10_000;
+
+// The body of the request with this mark that the upstream received.
+export async function received(mark) {
+  for (const deadline = Date.now() + LOG_MS; Date.now() < deadline; await wait(10)) {
+    const lines = readFileSync(process.env.TOLLGATE_UPSTREAM_LOG, "utf8").split("\n").slice(0, -1);
+    const line = lines.find((text) => text.includes(mark));
+    if (line) return JSON.parse(JSON.parse(line).body);
+  }
+  return assert.fail(`the upstream received nothing with ${mark}`);
 }
