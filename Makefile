@@ -1,5 +1,5 @@
 # One line per target; what a target does is in scripts/.
-.PHONY: run demo test lint conformance bench torture
+.PHONY: run demo test lint conformance bench torture fuzz
 
 run: ; @scripts/run $(ARGS)
 demo: ; @scripts/demo $(ARGS)
@@ -8,3 +8,4 @@ lint: ; @scripts/lint
 conformance: ; @scripts/conformance
 bench: ; @scripts/bench $(ARGS)
 torture: ; @scripts/torture
+fuzz: ; @scripts/fuzz $(ARGS)

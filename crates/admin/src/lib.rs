@@ -6,6 +6,8 @@ mod apply;
 mod check;
 pub mod document;
 mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 mod money;
 

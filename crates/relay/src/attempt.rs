@@ -2,7 +2,7 @@
 
 mod exchange;
 mod inspect;
-mod limits;
+pub(crate) mod limits;
 mod request;
 mod sanitise;
 mod verdict;

@@ -12,6 +12,8 @@ mod counting;
 mod directory;
 pub mod explain;
 mod flight;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod health;
 mod ingress;
 pub mod limiter;

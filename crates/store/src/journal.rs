@@ -7,6 +7,8 @@
 //! Architecture invariant: what is acknowledged here is shipped exactly once, whatever ends the process.
 
 mod codec;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod inspect;
 mod recorder;
 mod refusals;

@@ -15,6 +15,8 @@ mod anthropic;
 pub mod convert;
 pub mod error;
 pub mod estimate;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gemini;
 mod ir;
 pub mod json;

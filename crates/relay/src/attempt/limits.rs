@@ -30,7 +30,7 @@ const UNIFIED: [(&str, &str); 3] = [
 /// Gathers what headers and body say.
 ///
 /// When to come back: `Retry-After` if there is one, else the body's, else the latest reset of what is used up.
-pub(super) fn read(headers: &HeaderMap, facts: &ErrorFacts) -> Hints {
+pub(crate) fn read(headers: &HeaderMap, facts: &ErrorFacts) -> Hints {
     let mut hints = Hints::default();
     let mut reset: Option<Duration> = None;
     for (remaining, resets, counts_tokens) in COUNTED {
