@@ -85,13 +85,6 @@ impl Local {
         }
     }
 
-    /// The days and months of all keys that have had one.
-    pub fn periods_of_all(&self) -> Vec<(ProviderKeyId, Periods)> {
-        let all = self.keys.0.pin();
-        let periods = all.iter().map(|(id, counts)| (*id, *lock(&counts.periods)));
-        periods.filter(|(_, periods)| *periods != Periods::default()).collect()
-    }
-
     /// The fixed minutes of all providers that have had one.
     pub fn minutes_of_all(&self) -> Vec<(ProviderId, FixedMinute)> {
         let all = self.providers.0.pin();

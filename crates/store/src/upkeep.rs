@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_WITHIN: Duration = Duration::from_secs(30);
 /// What is done in one transaction; requests are never held up, but shipping is.
 const AT_ONCE: i64 = 200;
-/// How long an expired key stays before it is deleted.
+/// How long an expired key, or a window that is over, stays before it is deleted.
 const KEPT_US: i64 = 24 * HOUR_US;
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -41,6 +41,8 @@ pub struct Done {
     pub disabled: u64,
     /// Client keys that were deleted.
     pub deleted: u64,
+    /// Counts of days and months that are over, of provider keys.
+    pub windows: u64,
 }
 
 impl Done {
@@ -64,8 +66,8 @@ pub async fn run(store: Store, cancel: CancellationToken) {
                 Ok(done) => {
                     failing = false;
                     if !done.is_nothing() {
-                        let Done { periods, providers, disabled, deleted } = done;
-                        tracing::info!(periods, providers, disabled, deleted, "periods and keys that were due");
+                        let Done { periods, providers, disabled, deleted, windows } = done;
+                        tracing::info!(periods, providers, disabled, deleted, windows, "periods and keys that were due");
                     }
                 }
                 Err(error) => {
@@ -92,7 +94,9 @@ pub async fn due(store: &Store, now_us: i64) -> Result<Done, DbError> {
         let (periods, more) = open_periods(&mut tx, &settings, now_us).await?;
         let providers = begin_provider_periods(&mut tx, now_us).await?;
         let (disabled, deleted) = end_keys(&mut tx, store.node(), &settings, now_us).await?;
+        let windows = forget_windows(&mut tx, now_us).await?;
         tx.commit().await?;
+        done.windows += windows;
         done.periods += periods;
         done.providers += providers;
         done.disabled += disabled;
@@ -112,6 +116,7 @@ async fn any(store: &Store, now_us: i64) -> Result<bool, DbError> {
                        OR EXISTS (SELECT 1 FROM api_keys WHERE expires_at <= $1 AND is_active \
                            AND NOT auto_delete_on_expiry AND NOT $3) \
                        OR EXISTS (SELECT 1 FROM api_keys WHERE expires_at <= $2 AND (auto_delete_on_expiry OR $3)) \
+                       OR EXISTS (SELECT 1 FROM limit_windows WHERE period_end <= $2) \
                        THEN 1 ELSE 0 END AS BIGINT) AS due";
     let mut tx = store.db().read().await?;
     let all = settings::load(&mut tx).await?.auto_delete_expired_keys;
@@ -162,6 +167,12 @@ async fn begin_provider_periods(tx: &mut Tx, now_us: i64) -> Result<u64, DbError
         begun += 1;
     }
     Ok(begun)
+}
+
+/// Forgets days and months a day after their end: what the journal still brings of them counts nowhere.
+async fn forget_windows(tx: &mut Tx, now_us: i64) -> Result<u64, DbError> {
+    const FORGET: &str = "DELETE FROM limit_windows WHERE period_end <= $1";
+    tx.run(FORGET, vec![(now_us - KEPT_US).into()]).await
 }
 
 /// Switches expired keys off, or deletes them a day later, whichever the key or the setting says.

@@ -1,9 +1,10 @@
-//! Live state across restarts: what is known of provider keys and how far their windows are used goes to the database every
-//! few seconds, and comes back at the start. Routing never waits for it.
+//! Live state across restarts: what is known of provider keys and providers' minutes goes to the database every few seconds,
+//! and comes back at the start. So do the days and months of provider keys, which the journal counts there. Routing never
+//! waits for any of it.
 
 use domain::{
     ids::{ModelId, ProviderId, ProviderKeyId},
-    limit::window::{FixedMinute, Periods},
+    limit::window::FixedMinute,
     schedule::health::KeyState,
 };
 use relay::{Relay, health::Health, limiter::Local};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 /// How often it is written.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// Takes over what an earlier process knew.
+/// Takes over what an earlier process knew; what its journal held is in the database by now.
 pub(crate) async fn restore(db: &Db, health: &Health, limiter: &Local, now_us: i64) -> Result<Kept, DbError> {
     let mut tx = db.read().await?;
     let mut kept = Kept::default();
@@ -22,9 +23,8 @@ pub(crate) async fn restore(db: &Db, health: &Health, limiter: &Local, now_us: i
         kept.keys.insert(id, state.clone());
         health.restore(id, state, now_us);
     }
-    kept.periods = live::periods(&mut tx).await?;
-    for (id, periods) in &kept.periods {
-        limiter.restore_periods(*id, *periods);
+    for (id, periods) in live::periods(&mut tx).await? {
+        limiter.restore_periods(id, periods);
     }
     for (id, minute) in live::minutes(&mut tx).await? {
         kept.minutes.insert(id, minute);
@@ -38,7 +38,6 @@ pub(crate) async fn restore(db: &Db, health: &Health, limiter: &Local, now_us: i
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     keys: HashMap<ProviderKeyId, KeyState>,
-    periods: HashMap<ProviderKeyId, Periods>,
     minutes: HashMap<ProviderId, FixedMinute>,
     /// Models that were written as unavailable at the last turn: by now the catalog says so.
     unavailable: Vec<ModelId>,
@@ -64,19 +63,14 @@ impl Kept {
             health.forget_unknown(model);
         }
         let keys: Vec<_> = changed(health.states(), &self.keys);
-        let periods: Vec<_> = changed(limiter.periods_of_all(), &self.periods);
         let minutes: Vec<_> = changed(limiter.minutes_of_all(), &self.minutes);
         let unavailable = health.unknown_models();
-        if keys.is_empty() && periods.is_empty() && minutes.is_empty() && unavailable.is_empty() {
+        if keys.is_empty() && minutes.is_empty() && unavailable.is_empty() {
             return Ok(());
         }
         let mut tx = db.begin().await?;
         for (id, state) in &keys {
             live::write_key(&mut tx, *id, state).await?;
-        }
-        for (id, now) in &periods {
-            let before = self.periods.get(id).copied().unwrap_or_default();
-            live::add_attempts(&mut tx, *id, &before, now).await?;
         }
         for (id, minute) in &minutes {
             live::write_minute(&mut tx, *id, *minute).await?;
@@ -86,7 +80,6 @@ impl Kept {
         }
         tx.commit().await?;
         self.keys.extend(keys);
-        self.periods.extend(periods);
         self.minutes.extend(minutes);
         self.unavailable = unavailable;
         Ok(())

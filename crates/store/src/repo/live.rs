@@ -4,6 +4,7 @@
 use crate::{
     db::{DbError, Row, Tx, Value},
     feed,
+    repo::settings,
 };
 use domain::{
     ids::{ModelId, ProviderId, ProviderKeyId},
@@ -14,7 +15,8 @@ use domain::{
         health::KeyState,
     },
 };
-use std::collections::HashMap;
+use jiff::tz::TimeZone;
+use std::collections::{BTreeMap, HashMap};
 
 const DAY: &str = "day";
 const MONTH: &str = "month";
@@ -113,24 +115,29 @@ fn read_key(row: &Row) -> Result<(ProviderKeyId, KeyState), DbError> {
     Ok((row.id("id")?, state))
 }
 
-/// Adds this node's attempts since its last snapshot to a key's day and month.
-pub async fn add_attempts(tx: &mut Tx, id: ProviderKeyId, before: &Periods, now: &Periods) -> Result<(), DbError> {
+/// Adds attempts that got a response to the days and months in which they began: key, when, and how many (below 0 where a
+/// settlement is replaced). Shipping does it, so that each attempt of the journal counts once, whatever ended the process.
+pub(crate) async fn count_attempts(tx: &mut Tx, attempts: &[(ProviderKeyId, i64, i64)]) -> Result<(), DbError> {
     const ADD: &str = "INSERT INTO limit_windows (provider_key_id, period, period_start, period_end, attempts) \
         SELECT id, $2, $3, $4, $5 FROM provider_api_keys WHERE id = $1 \
         ON CONFLICT (provider_key_id, period, period_start) DO UPDATE SET attempts = limit_windows.attempts + excluded.attempts";
-    const FORGET: &str = "DELETE FROM limit_windows WHERE provider_key_id = $1 AND period = $2 AND period_start < $3";
-    for (period, before, now) in [(DAY, before.day, now.day), (MONTH, before.month, now.month)] {
-        let known = if before.span == now.span { before.used } else { 0 };
-        let more = i64::try_from(now.used).unwrap_or(i64::MAX) - i64::try_from(known).unwrap_or(i64::MAX);
-        if more == 0 {
-            continue;
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let zone = TimeZone::get(&settings::load(tx).await?.timezone).unwrap_or(TimeZone::UTC);
+    let mut spans = (Span::default(), Span::default());
+    let mut counts: BTreeMap<(ProviderKeyId, &str, i64, i64), i64> = BTreeMap::new();
+    for (key, began, count) in attempts {
+        if !(spans.0.start_us..spans.0.end_us).contains(began) {
+            spans = Span::day_and_month(&zone, *began);
         }
-        let Span { start_us, end_us } = now.span;
-        tx.run(ADD, vec![id.uuid().into(), Value::outside(period), start_us.into(), end_us.into(), more.into()])
-            .await?;
-        if before.span != now.span {
-            tx.run(FORGET, vec![id.uuid().into(), Value::outside(period), start_us.into()]).await?;
+        for (period, span) in [(DAY, spans.0), (MONTH, spans.1)] {
+            *counts.entry((*key, period, span.start_us, span.end_us)).or_default() += count;
         }
+    }
+    for ((key, period, start_us, end_us), count) in counts.into_iter().filter(|(_, count)| *count != 0) {
+        let values = vec![key.uuid().into(), Value::outside(period), start_us.into(), end_us.into(), count.into()];
+        tx.run(ADD, values).await?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use domain::{
 use std::sync::Arc;
 
 /// `error_type` of their rows.
-const INTERRUPTED: &str = "interrupted";
+pub(super) const INTERRUPTED: &str = "interrupted";
 
 /// What became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,13 +1,19 @@
 //! The sums that a batch of settlements moves.
 
-use super::alerts::{Alert, Level, Subject};
-use crate::db::{DbError, Row, Tx};
+use super::{
+    alerts::{Alert, Level, Subject},
+    recover::INTERRUPTED,
+};
+use crate::{
+    db::{DbError, Row, Tx},
+    repo::live,
+};
 use domain::{
     format::RequestType,
     ids::{ClientKeyId, GlobalModelId, ProviderId, ProviderKeyId, UserId},
     ledger::Shipped,
     money::NanoUsd,
-    records::{Account, AttemptOutcome, Settled},
+    records::{Account, AttemptOutcome, CandidateRow, Settled},
 };
 use std::collections::BTreeMap;
 
@@ -51,6 +57,8 @@ pub(super) struct Tally {
     windows: BTreeMap<(ProviderId, i64), WindowSums>,
     provider_keys: BTreeMap<ProviderKeyId, ProviderKeySums>,
     models: BTreeMap<GlobalModelId, i64>,
+    /// Attempts that got a response: the provider key, when each began, and how often it counts.
+    attempts: Vec<(ProviderKeyId, i64, i64)>,
 }
 
 fn plus(sum: &mut i64, amount: i64) {
@@ -103,7 +111,19 @@ impl Tally {
             let window = self.windows.entry((provider, began - began.rem_euclid(WINDOW_US))).or_default();
             plus(&mut window.cost, sign * usage.actual.total.0);
         }
+        let answered = |row: &CandidateRow| row.outcome == AttemptOutcome::Success;
+        if let Some(key) = usage.provider_api_key_id
+            && usage.delivered
+            && usage.error_type.as_deref() == Some(INTERRUPTED)
+            && !settled.candidates.last().is_some_and(answered)
+        {
+            // Its process ended before the attempt did, and its answer had begun.
+            self.attempts.push((key, usage.created_at, sign));
+        }
         for row in &settled.candidates {
+            if row.status_code.is_some() {
+                self.attempts.push((row.key_id, row.started_at, sign));
+            }
             // Only an attempt that another one followed has a cost of its own.
             plus(self.providers.entry(row.provider_id).or_default(), sign * row.actual_cost_usd.0);
             let sums = self.provider_keys.entry(row.key_id).or_default();
@@ -168,6 +188,7 @@ impl Tally {
         for (key, sums) in self.provider_keys {
             sums.write(tx, key).await?;
         }
+        live::count_attempts(tx, &self.attempts).await?;
         const MODEL: &str = "UPDATE global_models SET usage_count = usage_count + $2 WHERE id = $1";
         for (model, requests) in self.models.into_iter().filter(|(_, requests)| *requests != 0) {
             tx.run(MODEL, vec![model.uuid().into(), requests.into()]).await?;

@@ -10,6 +10,7 @@ use crate::{
 use domain::{
     format::RequestType,
     ids::{ClientKeyId, QuotaId, RequestId},
+    limit::window::{Count, Span},
     money::NanoUsd,
     ports::Recorder as _,
     price::TokenCounts,
@@ -36,7 +37,35 @@ testkit::on_both![
     a_batch_is_written_in_few_statements_however_many_rows_it_has,
     rows_that_differ_in_one_thing_only_keep_it,
     a_quota_alerts_once_and_again_after_a_reset,
+    days_and_months_count_what_got_a_response,
 ];
+
+async fn days_and_months_count_what_got_a_response(home: Home) {
+    const DAY_US: i64 = 86_400_000_000;
+    let world = World::new(home).await;
+    let (first, second) = (sample::ARRIVED, sample::ARRIVED + DAY_US);
+    for (number, at, status) in
+        [(1, first, Some(429)), (2, second, Some(200)), (3, second, None), (4, first, Some(200))]
+    {
+        let mut settled = sample::settled(number);
+        for row in &mut settled.candidates {
+            (row.started_at, row.status_code) = (at, status);
+        }
+        world.settle(settled).await;
+        world.ship().await;
+    }
+    let mut tx = world.store.db().read().await.unwrap();
+    let periods = crate::repo::live::periods(&mut tx).await.unwrap()[&sample::provider_key()];
+    let month = 31 * DAY_US;
+    let span = |start_us, length| Span { start_us, end_us: start_us + length };
+    assert_eq!(periods.day, Count { span: span(second, DAY_US), used: 2 }, "the last day");
+    assert_eq!(periods.month, Count { span: span(first, month), used: 2 + 2 + 2 });
+    drop(tx);
+
+    let done = crate::upkeep::due(&world.store, second + DAY_US + 1).await.unwrap();
+    assert_eq!(done.windows, 1, "the first day, a day after its end");
+    assert_eq!(crate::upkeep::due(&world.store, second + DAY_US + 1).await.unwrap().windows, 0);
+}
 
 async fn a_quota_alerts_once_and_again_after_a_reset(home: Home) {
     let world = World::new(home).await;

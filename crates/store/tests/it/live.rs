@@ -1,7 +1,7 @@
 use crate::sample;
 use domain::{
     catalog::Catalog,
-    limit::window::{Count, FixedMinute, Periods, Span},
+    limit::window::FixedMinute,
     schedule::{
         adaptive::{LimitKind, Sample},
         breaker::{Backoff, Caller, Event, State},
@@ -13,7 +13,7 @@ use testkit::servers::Home;
 
 testkit::on_both![
     what_was_known_of_a_key_is_known_again,
-    nodes_add_up_their_attempts_and_a_new_period_replaces_the_old,
+    a_providers_minute_is_known_again,
     an_unavailable_model_is_in_the_next_catalog,
 ];
 
@@ -56,37 +56,15 @@ async fn what_was_known_of_a_key_is_known_again(home: Home) {
     assert_eq!(sample::number(&store, shown).await, 0);
 }
 
-fn periods(day: i64, used: u64, in_month: u64) -> Periods {
-    let span = |start_us, end_us| Span { start_us, end_us };
-    Periods {
-        day: Count { span: span(day, day + 10), used },
-        month: Count { span: span(1_000, 2_000), used: in_month },
-    }
-}
-
-async fn nodes_add_up_their_attempts_and_a_new_period_replaces_the_old(home: Home) {
+async fn a_providers_minute_is_known_again(home: Home) {
     let store = sample::store(&home).await;
     sample::seed(&store).await;
-    let key = sample::provider_key();
-    let steps = [
-        (Periods::default(), periods(1_010, 3, 3)),
-        (periods(1_010, 3, 3), periods(1_010, 5, 5)),
-        (Periods::default(), periods(1_010, 4, 4)),   // another node
-        (periods(1_010, 5, 5), periods(1_010, 4, 4)), // one got no response
-    ];
-    for (before, now) in steps {
-        let mut tx = store.db().begin().await.unwrap();
-        live::add_attempts(&mut tx, key, &before, &now).await.unwrap();
-        live::write_minute(&mut tx, sample::provider(), FixedMinute { used: 2, reset_us: 77 }).await.unwrap();
-        tx.commit().await.unwrap();
-    }
+    let minute = FixedMinute { used: 2, reset_us: 77 };
     let mut tx = store.db().begin().await.unwrap();
-    assert_eq!(live::periods(&mut tx).await.unwrap()[&key], periods(1_010, 8, 8));
-    assert_eq!(live::minutes(&mut tx).await.unwrap(), [(sample::provider(), FixedMinute { used: 2, reset_us: 77 })]);
-    live::add_attempts(&mut tx, key, &periods(1_010, 4, 4), &periods(1_020, 1, 5)).await.unwrap();
-    assert_eq!(live::periods(&mut tx).await.unwrap()[&key], periods(1_020, 1, 9), "a new day in the same month");
+    live::write_minute(&mut tx, sample::provider(), minute).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(sample::number(&store, "SELECT COUNT(*) AS n FROM limit_windows").await, 2, "yesterday is gone");
+    let mut tx = store.db().read().await.unwrap();
+    assert_eq!(live::minutes(&mut tx).await.unwrap(), [(sample::provider(), minute)]);
 }
 
 async fn an_unavailable_model_is_in_the_next_catalog(home: Home) {

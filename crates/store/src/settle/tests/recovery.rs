@@ -66,6 +66,10 @@ async fn interrupted_requests_are_charged_with_what_was_relayed_or_released(home
     let cost = world.int("SELECT total_usd AS n FROM users").await;
     assert_eq!(cost, 2 * sample::cost().total.0, "the one that was settled, and the one that was charged");
 
+    // Two attempts of the settled one, one that had failed of each of the others, and the one that was answering.
+    let attempts = "SELECT attempts AS n FROM limit_windows WHERE period = 'day'";
+    assert_eq!(world.int(attempts).await, 2 + 2 + 1);
+
     let world = world.restart().await;
     assert_eq!(world.opening.interrupted, []);
 }

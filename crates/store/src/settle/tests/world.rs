@@ -93,7 +93,7 @@ pub(super) async fn open(store: &Store, segment_bytes: u64) -> Opening {
 }
 
 /// Every counter that settlements move, summed over its table.
-const COUNTERS: [(&str, &str); 18] = [
+const COUNTERS: [(&str, &str); 19] = [
     ("rows", "SELECT COUNT(*) AS n FROM usage"),
     ("candidates", "SELECT COUNT(*) AS n FROM request_candidates"),
     ("traces", "SELECT COUNT(*) AS n FROM request_traces"),
@@ -111,6 +111,7 @@ const COUNTERS: [(&str, &str); 18] = [
     ("window errors", "SELECT CAST(COALESCE(SUM(error_requests), 0) AS BIGINT) AS n FROM provider_usage_tracking"),
     ("window time", "SELECT CAST(COALESCE(SUM(response_time_sum_ms), 0) AS BIGINT) AS n FROM provider_usage_tracking"),
     ("window cost", "SELECT CAST(COALESCE(SUM(actual_cost), 0) AS BIGINT) AS n FROM provider_usage_tracking"),
+    ("day and month", "SELECT CAST(COALESCE(SUM(attempts), 0) AS BIGINT) AS n FROM limit_windows"),
     ("model", "SELECT CAST(SUM(usage_count) AS BIGINT) AS n FROM global_models"),
 ];
 
@@ -144,6 +145,7 @@ pub(super) fn expected(requests: i64, more: i64) -> Vec<(&'static str, i64)> {
         requests,
         80 * requests,
         cost / 2 + 7 * requests,
+        2 * 2 * requests,
         requests,
     ];
     COUNTERS.iter().map(|(name, _)| *name).zip(values).collect()
