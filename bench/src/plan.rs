@@ -97,6 +97,7 @@ fn measure(case: &Case) -> Result<i64> {
                 preferred: &[],
                 affinity,
                 now_us,
+                conversion: &schedule::CarriesAll,
             };
             let record = health.warm(Conversation { client: key.id, hash: affinity % 14 }, now_us);
             let eligible = schedule::eligible(&catalog, &facts);

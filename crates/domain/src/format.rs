@@ -193,6 +193,13 @@ pub enum Family {
     Gemini,
 }
 
+impl RequestType {
+    /// Whether requests of this type can be carried to another wire.
+    pub const fn is_convertible(self) -> bool {
+        matches!(self, Self::Chat | Self::Responses)
+    }
+}
+
 impl ApiFormat {
     /// The protocol behind the format.
     pub const fn family(self) -> Family {
@@ -208,10 +215,17 @@ impl ApiFormat {
     ///
     /// The two command-line formats serve their own kind only, unless they are opened.
     pub fn serves_natively(self, asked: Self, accepts_conversion: Option<bool>) -> bool {
-        if self == asked {
-            return true;
-        }
-        self.family() == asked.family() && accepts_conversion.unwrap_or(!self.is_restricted())
+        self == asked || (self.family() == asked.family() && self.is_open(accepts_conversion))
+    }
+
+    /// Whether an endpoint of this format, with this `accepts_conversion`, serves a caller of `asked` after conversion.
+    pub fn serves_converted(self, asked: Self, accepts_conversion: Option<bool>) -> bool {
+        self.family() != asked.family() && self.is_open(accepts_conversion)
+    }
+
+    /// Whether an endpoint of this format serves others than its own kind of client.
+    fn is_open(self, accepts_conversion: Option<bool>) -> bool {
+        accepts_conversion.unwrap_or(!self.is_restricted())
     }
 
     /// Whether an endpoint of this format is closed to other clients by default.

@@ -160,6 +160,9 @@ pub struct RequestMetadata {
     pub required_capabilities: Vec<String>,
     /// What was changed in the body on its way up.
     pub edits: Vec<String>,
+    /// What conversion could not carry, of the request and of its answer: a pointer without its numbers, and the reason.
+    #[serde(default)]
+    pub losses: Vec<String>,
     /// The caller's session, hashed.
     pub session_hash: Option<String>,
     /// The vendor's total disagrees with the sum of its parts.

@@ -8,7 +8,7 @@ mod sanitise;
 mod verdict;
 mod waiting;
 
-pub(crate) use exchange::{Commit, Failure, Sending, Shape, Tap};
+pub(crate) use exchange::{Changes, Commit, Failure, Sending, Shape, Tap};
 pub(crate) use request::Targets;
 pub(crate) use sanitise::{Hidden, sanitise};
 pub(crate) use verdict::judge_words;
@@ -16,6 +16,7 @@ pub(crate) use verdict::judge_words;
 use crate::{
     Core,
     call::{Call, Prompt},
+    convert::Conversions,
     flight::{Flight, Place},
     health::{self, Held, micros},
 };
@@ -64,7 +65,7 @@ pub(crate) async fn run(
     let mut waiting = Waiting::new(core, call);
     let mut eligible = Some(eligible);
     loop {
-        let facts = call.facts(core.ports.clock.unix_us());
+        let facts = call.facts(&prompt.conversions, core.ports.clock.unix_us());
         let eligible = eligible.take().unwrap_or_else(|| schedule::eligible(&call.catalog, &facts));
         let plan = planned(core, call, eligible, &facts);
         if let Some(economy) = &plan.economy
@@ -105,7 +106,7 @@ pub(crate) async fn run(
             continue;
         }
         flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
-        return give_up(tried, &skipped, core.ports.clock.unix_us());
+        return give_up(tried, &skipped, &prompt.conversions, core.ports.clock.unix_us());
     }
 }
 
@@ -175,7 +176,7 @@ async fn candidate(
                 return One::Failed(failure, Next::OtherCandidate);
             }
         };
-        flight.begin(place, route, names[name], (held, probe.take()), &exchange.edits);
+        flight.begin(place, route, names[name], (held, probe.take()), &exchange.changes);
         flight.send(Box::pin(exchange.run()));
         let failure = match flight.exchanged().await {
             Ok(commit) => return One::Answer(commit),
@@ -258,9 +259,9 @@ fn chance(call: &Call, place: Place) -> u32 {
 }
 
 /// The client's error when all that could be tried has failed.
-fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], now_us: i64) -> Outcome {
+fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], conversions: &Conversions, now_us: i64) -> Outcome {
     if tried.is_empty() {
-        return Outcome::Fault(nobody(skipped, now_us));
+        return Outcome::Fault(nobody(skipped, conversions, now_us));
     }
     let busy = skipped.iter().any(|skip| skip.code.is_busy());
     let facts: Vec<Failed> = tried
@@ -290,7 +291,7 @@ fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], now_us: i64) -> Outcome {
 }
 
 /// The client's error when there was nobody to try.
-pub(crate) fn nobody(skipped: &[Skip], now_us: i64) -> Fault {
+pub(crate) fn nobody(skipped: &[Skip], conversions: &Conversions, now_us: i64) -> Fault {
     let passing = || skipped.iter().filter(|skip| !skip.code.is_static());
     let codes = || {
         let mut codes: Vec<&str> = skipped.iter().map(|skip| skip.code.as_str()).collect();
@@ -299,6 +300,10 @@ pub(crate) fn nobody(skipped: &[Skip], now_us: i64) -> Fault {
         codes.join(", ")
     };
     if passing().next().is_none() {
+        // Whoever is out for other reasons would not help: the request itself is what could be changed.
+        if skipped.iter().any(|skip| skip.code == SkipCode::ConversionUnsupported) {
+            return conversions.refusal().detail(codes());
+        }
         return Fault::new(Kind::NoCandidate, "no provider serves this model for this key").detail(codes());
     }
     let waits = passing().filter(|skip| skip.number > 0).map(|skip| skip.number.saturating_sub(now_us / 1_000).max(1));

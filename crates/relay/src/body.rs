@@ -7,7 +7,7 @@ mod transcode;
 
 pub(crate) use relayed::Relayed;
 pub(crate) use source::Source;
-pub(crate) use transcode::Framing;
+pub(crate) use transcode::{Framing, Transcode};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};

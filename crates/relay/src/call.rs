@@ -1,5 +1,6 @@
 //! What is known of a request once it is understood: facts that live as long as it does, and the prompt, which does not.
 
+use crate::convert::Conversions;
 use crate::{
     admit::money::Maximum,
     directory::Caller,
@@ -61,8 +62,10 @@ pub(crate) struct Prompt {
     pub body: Bytes,
     pub peek: Peek,
     pub maximum: Maximum,
-    /// Its part of the memory budget.
-    pub _share: Share,
+    /// The same for upstreams of other wires.
+    pub conversions: Conversions,
+    /// Their part of the memory budget.
+    pub share: Share,
 }
 
 impl Call {
@@ -77,7 +80,7 @@ impl Call {
     }
 
     /// What the scheduler needs to know, at this instant.
-    pub(crate) fn facts(&self, now_us: i64) -> Facts<'_> {
+    pub(crate) fn facts<'a>(&'a self, conversions: &'a Conversions, now_us: i64) -> Facts<'a> {
         Facts {
             user: self.caller.user.as_deref(),
             key: &self.caller.key,
@@ -89,6 +92,7 @@ impl Call {
             preferred: &self.preferred,
             affinity: self.affinity,
             now_us,
+            conversion: conversions,
         }
     }
 

@@ -5,7 +5,7 @@ use domain::{
     catalog::{Catalog, Route},
     format::{ApiFormat, Capability, Feature, RequestType, SchedulingMode},
     ids::ProviderKeyId,
-    schedule::{self, Facts, Native, Order, SkipCode, StateView, affinity::Conversation},
+    schedule::{self, CarriesAll, Facts, Native, Order, SkipCode, StateView, affinity::Conversation},
 };
 use std::{
     collections::BTreeMap,
@@ -110,6 +110,7 @@ pub fn explain(catalog: &Catalog, health: &Health, question: &Question, now_us: 
         preferred: &[],
         affinity,
         now_us,
+        conversion: &CarriesAll,
     };
     let settings = &catalog.settings;
     let reserves = settings.scheduling_mode == SchedulingMode::CacheAffinity;
@@ -156,6 +157,7 @@ impl fmt::Display for Explanation {
             notes.push(match order.native {
                 Native::Format => "same format",
                 Native::Wire => "same wire",
+                Native::Converted => "converted",
             });
             let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
             writeln!(

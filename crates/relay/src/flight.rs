@@ -6,7 +6,7 @@
 use crate::{
     Core,
     admit::money::Bounds,
-    attempt::{Commit, Failure, Sending},
+    attempt::{Changes, Commit, Failure, Sending},
     body::drain,
     call::Call,
     health::{Held, Probe},
@@ -72,7 +72,8 @@ pub(crate) struct Flown {
     pub client_slot: Option<Permit>,
     pub rows: Vec<CandidateRow>,
     pub trace: Trace,
-    pub edits: Vec<&'static str>,
+    /// What the last attempt changed.
+    pub changes: Changes,
     /// The attempt that is open, or the one whose answer is being relayed.
     pub open: Option<Open>,
     pub committed: Option<Committed>,
@@ -112,7 +113,7 @@ impl Flight {
             client_slot,
             rows: Vec::new(),
             trace: Trace::default(),
-            edits: Vec::new(),
+            changes: Changes::default(),
             open: None,
             committed: None,
             deadline: None,
@@ -127,10 +128,14 @@ impl Flight {
         route: &Route,
         model: &str,
         (held, probe): (Held, Option<Probe>),
-        edits: &[&'static str],
+        changes: &Changes,
     ) {
         let Some(flown) = &mut self.0 else { return };
-        flown.edits = edits.to_vec();
+        flown.changes = changes.clone();
+        if flown.is_converted(route) && flown.trace.entries.len() < TRACE_MAX {
+            let number = i64::try_from(changes.losses.len()).unwrap_or(i64::MAX);
+            flown.trace.entries.push(TraceEntry { key_id: route.key.id, code: "converted".to_owned(), number });
+        }
         flown.open = Some(Open {
             place,
             route: route.clone(),
@@ -256,6 +261,11 @@ impl Flight {
 }
 
 impl Flown {
+    /// Whether a candidate speaks another wire than the client.
+    pub(crate) fn is_converted(&self, route: &Route) -> bool {
+        route.endpoint.api_format.family() != self.call.format.family()
+    }
+
     fn commit(&mut self, commit: &Commit) {
         let now = self.core.ports.clock.monotonic_us();
         if let Some(open) = &mut self.open {

@@ -8,6 +8,7 @@ mod attempt;
 mod body;
 mod call;
 mod coding;
+mod convert;
 mod counting;
 mod directory;
 pub mod explain;

@@ -6,6 +6,7 @@ pub(crate) use metrics::Metrics;
 
 use crate::{
     Core,
+    attempt::Changes,
     call::Call,
     flight::{Ending, Flown, Open, clipped, millis},
     health,
@@ -31,6 +32,8 @@ pub(crate) struct Measured {
     pub output_bytes: u64,
     /// A byte of the answer was handed on.
     pub delivered: bool,
+    /// What its conversion lost.
+    pub losses: Vec<String>,
     /// The error inside the answer.
     pub error: Option<(Option<String>, Option<String>)>,
 }
@@ -43,6 +46,7 @@ impl Measured {
             usage: seen.usage,
             output_bytes: seen.output_text_bytes,
             delivered,
+            losses: Vec::new(),
             error: seen
                 .error
                 .as_ref()
@@ -229,7 +233,7 @@ pub(crate) fn settle(
         api_format: call.format,
         endpoint_api_format: route.as_ref().map(|route| route.endpoint.api_format),
         is_stream: call.is_stream,
-        is_converted: false,
+        is_converted: route.as_ref().is_some_and(|route| flown.is_converted(route)),
         status_code,
         upstream_status_code: upstream_status,
         error_type,
@@ -246,7 +250,8 @@ pub(crate) fn settle(
                 .filter(|(_, on)| **on)
                 .map(|(what, _)| what.to_string())
                 .collect(),
-            edits: flown.edits.iter().map(|edit| (*edit).to_owned()).collect(),
+            edits: flown.changes.edits.iter().map(|edit| (*edit).to_owned()).collect(),
+            losses: losses(&flown.changes, measured),
             session_hash: call.session.map(hex),
             usage_disagrees: measured.usage.disagrees,
             deadline: flown.deadline.map(|deadline| deadline.to_string()),
@@ -323,6 +328,15 @@ fn log(row: &UsageRow, attempts: usize) {
         error_message = row.error_message.as_deref(),
         "request {}", row.status
     );
+}
+
+/// What conversion lost of the request, and then of its answer.
+fn losses(changes: &Changes, measured: &Measured) -> Vec<String> {
+    let mut losses = changes.losses.clone();
+    let of_answer =
+        |loss: &String| if loss.starts_with('/') { format!("answer{loss}") } else { format!("answer: {loss}") };
+    losses.extend(measured.losses.iter().map(of_answer));
+    losses
 }
 
 fn hex(bytes: [u8; 16]) -> String {

@@ -114,9 +114,13 @@ where
         return Err(journal_away("the journal does not write"));
     }
 
-    let eligible = schedule::eligible(&call.catalog, &call.facts(arrival.unix_us));
+    if !counts && call.catalog.routes(call.model.id).iter().any(|route| prompt.conversions.concerns(route)) {
+        let bytes = prompt.body.len();
+        core.budget.add(&mut prompt.share, bytes).await?; // its conversion is about as long
+    }
+    let eligible = schedule::eligible(&call.catalog, &call.facts(&prompt.conversions, arrival.unix_us));
     if eligible.candidates.is_empty() && !counts {
-        return Err(attempt::nobody(&eligible.skipped, arrival.unix_us));
+        return Err(attempt::nobody(&eligible.skipped, &prompt.conversions, arrival.unix_us));
     }
     let (hold, bounds) = admit::money::hold(core, &call, &mut prompt, &eligible)?;
     if !counts {

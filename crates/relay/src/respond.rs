@@ -5,17 +5,19 @@ mod headers;
 use crate::{
     Core,
     attempt::{Commit, Failure, Hidden, Shape, sanitise},
-    body::{Body, Framing, Relayed},
+    body::{Body, Framing, Relayed, Transcode},
     call::Call,
     directory::Rejected,
     flight::{Ending, Flight},
     ingress::Arrival,
     meter::Measured,
+    wire_of,
 };
 use bytes::Bytes;
 use domain::{
     catalog::{ClientKey, Route},
     fault::{Fault, Kind},
+    format::ConversionLoss,
     limit::rate::Admitted,
     ports::{Answer, NotRecorded},
     records::Refusal,
@@ -31,6 +33,7 @@ use wire::{ArrayFramer, Class, Problem, UsageFilter, Wire};
 /// How long an error waits for the journal, which is its closing frame.
 const ACK_WAIT: Duration = Duration::from_secs(1);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// What a refusal is recorded and worded with.
 pub(crate) struct Refused {
@@ -177,6 +180,7 @@ pub(crate) async fn hand_on(
     let hidden =
         Hidden { key: &secret, host: &host, upstream_model: tried.as_deref().unwrap_or_default(), asked: &call.asked };
     let response = match &failure.answer {
+        _ if wire_of(route.endpoint.api_format.family()) != call.wire => converted_refusal(call, failure, &hidden),
         Some(refused) if failure.facts.native && !refused.cut => {
             let mut response = Response::new(Body::whole(sanitise(&refused.body, &hidden)));
             *response.status_mut() = refused.status;
@@ -195,6 +199,35 @@ pub(crate) async fn hand_on(
         message: failure.message.clone(),
     };
     recorded(flight.end(&ending, &Measured::default())).await;
+    response
+}
+
+/// Another wire's refusal, in the client's dialect.
+fn converted_refusal(call: &Call, failure: &Failure, hidden: &Hidden<'_>) -> Response<Body> {
+    let message = failure.facts.message.clone().unwrap_or_else(|| "the request was refused".to_owned());
+    let message = sanitise(&Bytes::from(message), hidden);
+    let request_id = call.id.to_string();
+    let class = match failure.verdict {
+        Verdict::UnknownModel => Class::UnknownModel,
+        _ => wire::convert::class_of(failure.status.unwrap_or(200), &failure.facts),
+    };
+    let problem = Problem {
+        class,
+        message: &String::from_utf8_lossy(&message),
+        // It names a field of the upstream's wire.
+        param: None,
+        model: Some(&call.asked),
+        request_id: &request_id,
+        retry_after_ms: failure.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let wire::Rendered { status, body } = wire::render(call.wire, &problem);
+    let mut response = json(call.wire, &call.arrival, StatusCode::from_u16(status).unwrap_or_default(), body);
+    if let Some(wait) = failure.retry_after {
+        headers::set_retry(response.headers_mut(), call.wire, wait);
+    }
+    if let Some(answer) = &failure.answer {
+        headers::set_ids(response.headers_mut(), call.wire, &call.arrival, Some(&answer.headers));
+    }
     response
 }
 
@@ -223,10 +256,17 @@ fn reworded(call: &Call, failure: &Failure, hidden: &Hidden<'_>) -> Response<Bod
 }
 
 /// Relays a committed answer.
-pub(crate) fn answer(flight: Flight, call: Arc<Call>, commit: Commit) -> Response<Body> {
-    let asked_usage = flight.flown().is_some_and(|flown| flown.edits.contains(&wire::recode::ASK_USAGE));
+pub(crate) fn answer(flight: Flight, call: Arc<Call>, mut commit: Commit) -> Response<Body> {
+    let asked_usage = flight.flown().is_some_and(|flown| flown.changes.edits.contains(&wire::recode::ASK_USAGE));
     let is_stream = commit.shape == Shape::Stream;
-    let framing = if is_stream && call.wire == Wire::Chat && asked_usage && !call.wants_usage {
+    let converted = commit.recast.take();
+    let warns = converted.as_ref().is_some_and(|recast| recast.loss == ConversionLoss::Warn);
+    let dropped = flight.flown().filter(|_| warns).and_then(|flown| dropped(&flown.changes.losses));
+    let is_converted = converted.is_some();
+    let budget = flight.flown().map(|flown| flown.core.budget.clone());
+    let framing = if is_stream && let Some((recast, budget)) = converted.zip(budget) {
+        Framing::Converted(Box::new(Transcode::new(recast, call.as_array, budget)))
+    } else if is_stream && call.wire == Wire::Chat && asked_usage && !call.wants_usage {
         Framing::WithoutUsage(Box::new(UsageFilter::new()))
     } else if is_stream && call.as_array {
         Framing::Array(Box::new(ArrayFramer::new()))
@@ -246,11 +286,42 @@ pub(crate) fn answer(flight: Flight, call: Arc<Call>, commit: Commit) -> Respons
     if commit.decoded {
         response.headers_mut().remove(header::CONTENT_ENCODING);
     }
-    if matches!(framing, Framing::Array(_)) {
+    if is_converted {
+        headers::clear_vendors(response.headers_mut());
+        let kind = if is_stream { EVENTS } else { JSON };
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    if let Some(dropped) = dropped {
+        response.headers_mut().insert("x-tollgate-dropped", dropped);
+    }
+    if is_stream && call.as_array {
         response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     }
     headers::set_ids(response.headers_mut(), call.wire, &call.arrival, Some(&commit.headers));
     response.map(|()| Body::relayed(Relayed::new(flight, call, commit, framing, length)))
+}
+
+/// Longest `x-tollgate-dropped`.
+const DROPPED_MAX: usize = 1024;
+
+/// What conversion lost of the request, as a header: the pointers alone, as many as fit.
+fn dropped(losses: &[String]) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for loss in losses {
+        let pointer = loss.split(": ").next().unwrap_or_default();
+        if text.len() + pointer.len() + 2 > DROPPED_MAX {
+            break;
+        }
+        if text.split(", ").any(|known| known == pointer) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        // Names in a pointer are the caller's, in whatever letters.
+        text.extend(pointer.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '?' }));
+    }
+    if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -26,6 +26,7 @@ use crate::{
     openai_chat, openai_responses,
     usage::Usage,
 };
+pub use envelope::{ISSUERS_MAX, issuers};
 pub(crate) use fault::problem;
 pub use fault::{class_of, error};
 pub use names::Memory;

@@ -111,6 +111,17 @@ pub const MAXIMA: [&str; 5] =
 /// Members that [`strip_params`] never takes.
 pub const NEEDED: [&str; 4] = ["contents", "input", "messages", "model"];
 
+/// Whether the body's object has a member of one of these names.
+pub fn has_any(body: &[u8], names: &[&str]) -> bool {
+    let mut members = Members::new(body);
+    while let Some((key, _)) = members.next() {
+        if names.contains(&key.as_str()) {
+            return true;
+        }
+    }
+    false
+}
+
 fn strip(at: Range<usize>) -> Edit {
     Edit { at, with: Vec::new(), name: "strip_params" }
 }

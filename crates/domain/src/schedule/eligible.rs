@@ -6,7 +6,7 @@ use crate::{
     format::{ApiFormat, Capability, Feature, RequestType},
     price::EffectivePrice,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Debug};
 
 /// What the rules need to know of a request.
 #[derive(Debug)]
@@ -31,15 +31,37 @@ pub struct Facts<'a> {
     pub affinity: u64,
     /// Unix microseconds.
     pub now_us: i64,
+    /// What conversion can do for it.
+    pub conversion: &'a dyn Conversion,
 }
 
-/// How close a native candidate is to the caller's format.
+/// What conversion can do for a request.
+pub trait Conversion: Debug + Sync {
+    /// Whether it can be carried to the wire of this route: the wire has a way to say it, and what would be lost may be.
+    ///
+    /// Asked of routes alone that are open to it, and have nothing else against them.
+    fn carries(&self, route: &Route) -> bool;
+}
+
+/// Carries everything: for questions about requests that have no body.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CarriesAll;
+
+impl Conversion for CarriesAll {
+    fn carries(&self, _: &Route) -> bool {
+        true
+    }
+}
+
+/// How close a candidate is to the caller's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Native {
     /// The very format.
     Format,
     /// The same wire for another kind of client.
     Wire,
+    /// Another wire: the request and its answer are converted.
+    Converted,
 }
 
 /// A candidate that could serve.
@@ -97,7 +119,9 @@ fn judge(route: &Route, facts: &Facts<'_>, mapped: bool) -> Result<Native, SkipC
     if !levels.all(|level| level.allows_endpoint(endpoint.id)) {
         return Err(SkipCode::EndpointNotAllowed);
     }
-    if !endpoint.api_format.serves_natively(facts.format, endpoint.config.accepts_conversion) {
+    let (format, opened) = (endpoint.api_format, endpoint.config.accepts_conversion);
+    let converts = facts.request_type.is_convertible() && format.serves_converted(facts.format, opened);
+    if !converts && !format.serves_natively(facts.format, opened) {
         return Err(SkipCode::FormatMismatch);
     }
     if !model.is_active {
@@ -131,7 +155,15 @@ fn judge(route: &Route, facts: &Facts<'_>, mapped: bool) -> Result<Native, SkipC
     if !counts_tokens && !EffectivePrice::of(facts.model, model).is_priced() {
         return Err(SkipCode::Unpriced);
     }
-    Ok(if endpoint.api_format == facts.format { Native::Format } else { Native::Wire })
+    // Last, because it is the only rule that looks at the body.
+    if converts && !facts.conversion.carries(route) {
+        return Err(SkipCode::ConversionUnsupported);
+    }
+    Ok(match converts {
+        true => Native::Converted,
+        false if format == facts.format => Native::Format,
+        false => Native::Wire,
+    })
 }
 
 /// An exclusive capability must match both ways; a compatible one only has to be there when it is required.

@@ -22,11 +22,30 @@ struct Ask {
     required: BTreeMap<Capability, bool>,
     preferred: Vec<Capability>,
     affinity: u64,
+    /// The endpoints whose wire cannot carry the request.
+    uncarried: Uncarried,
+}
+
+/// Endpoints that a request cannot be converted for.
+#[derive(Debug, Default)]
+struct Uncarried(Vec<u128>);
+
+impl Conversion for Uncarried {
+    fn carries(&self, route: &Route) -> bool {
+        !self.0.iter().any(|number| route.endpoint.id == id(*number))
+    }
 }
 
 impl Default for Ask {
     fn default() -> Self {
-        Self { format: ApiFormat::OpenAi, features: vec![], required: BTreeMap::new(), preferred: vec![], affinity: 1 }
+        Self {
+            format: ApiFormat::OpenAi,
+            features: vec![],
+            required: BTreeMap::new(),
+            preferred: vec![],
+            affinity: 1,
+            uncarried: Uncarried::default(),
+        }
     }
 }
 
@@ -44,6 +63,7 @@ impl Ask {
             preferred: &self.preferred,
             affinity: self.affinity,
             now_us: 1_000,
+            conversion: &self.uncarried,
         }
     }
 
@@ -88,7 +108,7 @@ fn warm_at(target: u128) -> Record {
 #[test]
 fn each_static_rule_has_its_code() {
     type Change = fn(&mut Fixture, &mut Ask);
-    let cases: [(Option<SkipCode>, Change); 20] = [
+    let cases: [(Option<SkipCode>, Change); 25] = [
         (None, |_, _| ()),
         (Some(SkipCode::ProviderInactive), |f, _| f.parts.providers[0].is_active = false),
         (Some(SkipCode::ProviderNotAllowed), |f, _| f.parts.users[0].access.providers = Some(vec![])),
@@ -100,7 +120,21 @@ fn each_static_rule_has_its_code() {
         (Some(SkipCode::ProviderExpired), |f, _| f.parts.providers[0].quota_expires_at = Some(1_000)),
         (Some(SkipCode::EndpointInactive), |f, _| f.parts.endpoints[0].is_active = false),
         (Some(SkipCode::EndpointNotAllowed), |f, _| f.parts.client_keys[0].access.endpoints = Some(vec![id(99)])),
-        (Some(SkipCode::FormatMismatch), |_, ask| ask.format = ApiFormat::Claude),
+        (None, |_, ask| ask.format = ApiFormat::Claude),
+        (Some(SkipCode::FormatMismatch), |f, ask| {
+            f.parts.endpoints[0].config.accepts_conversion = Some(false);
+            ask.format = ApiFormat::Claude;
+        }),
+        (Some(SkipCode::FormatMismatch), |f, _| f.parts.endpoints[0].api_format = ApiFormat::ClaudeCli),
+        (None, |f, _| {
+            f.parts.endpoints[0].api_format = ApiFormat::ClaudeCli;
+            f.parts.endpoints[0].config.accepts_conversion = Some(true);
+        }),
+        (Some(SkipCode::ConversionUnsupported), |_, ask| {
+            ask.format = ApiFormat::Claude;
+            ask.uncarried = Uncarried(vec![11]);
+        }),
+        (None, |_, ask| ask.uncarried = Uncarried(vec![11])), // its own wire is not asked
         (Some(SkipCode::FormatMismatch), |f, ask| {
             f.parts.endpoints[0].api_format = ApiFormat::GeminiCli;
             ask.format = ApiFormat::Gemini;
@@ -202,6 +236,44 @@ fn the_first_difference_decides_the_order() {
         fixture.parts.settings.provider_priority_mode = mode;
         let catalog = fixture.build();
         assert_eq!(ask.order(&catalog), want.map(id::<ProviderKeyId>), "{name}");
+    }
+}
+
+#[test]
+fn what_must_be_converted_comes_after_what_need_not() {
+    type Change = fn(&mut Fixture);
+    let cases: [(&str, PriorityMode, [u128; 3], Change); 4] = [
+        ("among equals: format, wire, conversion", PriorityMode::Provider, [32, 42, 12], |f| {
+            f.parts.providers.iter_mut().for_each(|provider| provider.priority = 1);
+        }),
+        ("before the priority within the endpoint", PriorityMode::Provider, [32, 42, 12], |f| {
+            f.parts.providers.iter_mut().for_each(|provider| provider.priority = 1);
+            f.parts.provider_keys[0].internal_priority = 0;
+        }),
+        ("after the provider's priority", PriorityMode::Provider, [12, 32, 42], |f| f.parts.providers[0].priority = 1),
+        ("and after the key's across providers", PriorityMode::GlobalKey, [12, 32, 42], |f| {
+            f.parts.provider_keys[0].global_priority = Some(1);
+        }),
+    ];
+    for (name, mode, want, change) in cases {
+        let mut fixture = three();
+        fixture.parts.endpoints[0].api_format = ApiFormat::OpenAi;
+        change(&mut fixture);
+        fixture.parts.settings.provider_priority_mode = mode;
+        let catalog = fixture.build();
+        let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
+        assert_eq!(ask.order(&catalog), want.map(id::<ProviderKeyId>), "{name}");
+    }
+}
+
+#[test]
+fn only_generation_is_converted() {
+    let catalog = Fixture::new().build();
+    let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
+    for request_type in RequestType::ALL {
+        let facts = Facts { request_type: *request_type, ..ask.facts(&catalog) };
+        let converts = matches!(request_type, RequestType::Chat | RequestType::Responses);
+        assert_eq!(eligible(&catalog, &facts).candidates.len(), usize::from(converts), "{request_type}");
     }
 }
 

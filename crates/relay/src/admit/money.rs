@@ -52,8 +52,13 @@ pub(crate) fn hold(
     if call.request_type == RequestType::CountTokens {
         return Ok((Hold::default(), Bounds::default()));
     }
-    let asked = Asked::of(call, &prompt.peek);
-    let prompt_bound = prompt_bound(call, &prompt.peek);
+    let converted = prompt.conversions.ready();
+    let converted = || converted.iter().filter_map(|conversed| (**conversed).as_ref().ok());
+    let to_responses = converted().any(|ready| ready.wire == Wire::Responses);
+    let asked = Asked::of(call, &prompt.peek, to_responses);
+    // A conversion may need a few words more than its original.
+    let prompts = std::iter::once(&prompt.peek).chain(converted().map(|ready| &ready.peek));
+    let prompt_bound = prompts.map(|peek| prompt_bound(call, peek)).max().unwrap_or(CONTEXT_LONGEST);
     let held = core.ports.ledger.hold(&call.caller.key, call.arrival.unix_us, || {
         let routes = eligible.candidates.iter().map(|candidate| candidate.route);
         let cache = CacheUse { marked: prompt.peek.cache.any, ttl_minutes: call.cache_ttl_minutes };
@@ -79,10 +84,12 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(call: &Call, peek: &Peek) -> Self {
+    fn of(call: &Call, peek: &Peek, to_responses: bool) -> Self {
         let given = peek.maxima.iter().map(|maximum| maximum.tokens.value).max();
+        // A smaller one is raised on its way to that wire.
+        let given = given.map(|given| if to_responses { given.max(LEAST_RESPONSES_OUTPUT) } else { given });
         let mut least = given.unwrap_or(LEAST_OUTPUT).min(LEAST_OUTPUT);
-        if call.wire == Wire::Responses {
+        if call.wire == Wire::Responses || to_responses {
             least = least.max(LEAST_RESPONSES_OUTPUT);
         }
         // A maximum above the budget leaves it alone; below, the budget becomes the maximum less one.

@@ -3,6 +3,7 @@
 use crate::{
     admit::money::Maximum,
     call::{Call, Prompt, affinity, features},
+    convert::Conversions,
     directory::Caller,
     ingress::{
         Arrival,
@@ -107,8 +108,16 @@ pub(crate) fn understand(
         catalog,
         caller,
     };
-    let prompt =
-        Prompt { headers, query: arrival.query.clone(), body, peek, maximum: Maximum::default(), _share: share };
+    let loss = call.catalog.settings.conversion_loss;
+    let prompt = Prompt {
+        conversions: Conversions::new(call.wire, &body, &call.asked, is_stream, &call.model, loss),
+        headers,
+        query: arrival.query.clone(),
+        body,
+        peek,
+        maximum: Maximum::default(),
+        share,
+    };
     Ok((call, prompt))
 }
 

@@ -1,13 +1,17 @@
 //! One exchange with an upstream: from sending to an answer that may be committed, or to a verdict.
 
-use super::{inspect, limits, request, until, verdict};
+use super::{
+    inspect, limits,
+    request::{self, Draft},
+    until, verdict,
+};
 use crate::{
     Core,
     body::Source,
     call::{Call, Prompt},
     coding::{Coding, Decoder, decode},
+    convert::{self, Recast},
     upstream::{self, SendError, Timing},
-    wire_of,
 };
 use bytes::Bytes;
 use domain::{
@@ -105,6 +109,21 @@ pub(crate) struct Commit {
     pub first_byte_ms: u32,
     /// Longest silence in what follows.
     pub idle: Duration,
+    /// What the upstream speaks.
+    pub wire: Wire,
+    /// How it is converted: a stream on its way, a whole answer has been.
+    pub recast: Option<Box<Recast>>,
+    /// What a whole answer's conversion lost.
+    pub losses: Vec<String>,
+}
+
+/// What an attempt's request differs in from the client's own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes {
+    /// Names of the edits made in the body.
+    pub edits: Vec<&'static str>,
+    /// What its conversion lost.
+    pub losses: Vec<String>,
 }
 
 /// An upstream's refusal, as it came.
@@ -173,8 +192,8 @@ pub(crate) struct Exchange {
     max_bytes: u64,
     /// What the upstream was told that the client takes.
     accepted: HeaderValue,
-    /// Names of the edits made in the body.
-    pub edits: Vec<&'static str>,
+    recast: Option<Box<Recast>>,
+    pub changes: Changes,
 }
 
 pub(super) type Result<T> = std::result::Result<T, Box<Failure>>;
@@ -195,8 +214,36 @@ impl Exchange {
         let (target, base_path) = (&parsed.0, &parsed.1);
         let credential = core.ports.keyring.open(&route.key);
         let credential = credential.map_err(|error| Failure::new(Verdict::KeyUnusable, error.to_string()))?;
-        let (body, edits) = request::body(call, prompt, endpoint, model);
-        let headers = request::headers(call, prompt, endpoint, &credential);
+        let conversed = prompt.conversions.concerns(route).then(|| prompt.conversions.of(route));
+        let ready = match conversed.as_deref() {
+            None => None,
+            Some(Ok(ready)) => Some(ready),
+            // It would have been out from the start.
+            Some(Err(refused)) => return Err(Failure::new(Verdict::CannotDo, refused.to_string())),
+        };
+        let draft = match ready {
+            Some(ready) => Draft { wire: ready.wire, body: &ready.body, peek: &ready.peek, converted: true },
+            None => Draft { wire: call.wire, body: &prompt.body, peek: &prompt.peek, converted: false },
+        };
+        let (body, edits) = request::body(call, &prompt.maximum, &draft, endpoint, model);
+        let headers = request::headers(call, prompt, &draft, endpoint, &credential);
+        let query = if draft.converted { "" } else { prompt.query.as_str() };
+        let recast = ready.map(|ready| {
+            Box::new(Recast {
+                from: ready.wire,
+                to: call.wire,
+                memory: ready.memory.clone(),
+                asked: call.asked.clone(),
+                seed: call.id.uuid().simple().to_string(),
+                created: u64::try_from(call.arrival.unix_us / 1_000_000).unwrap_or(0),
+                issuer: prompt.conversions.issuer(route.key.id),
+                loss: prompt.conversions.policy(endpoint),
+                credential: credential.clone(),
+                host: target.host.clone(),
+                upstream_model: model.to_owned(),
+            })
+        });
+        let losses = ready.map(|ready| ready.losses.clone()).unwrap_or_default();
         let accepted = headers.get(header::ACCEPT_ENCODING).cloned();
         let timeout = Duration::from_secs(u64::from(endpoint.timeout_s));
         let thinks = call.thinking || call.model.config.extended_thinking == Some(true);
@@ -210,25 +257,27 @@ impl Exchange {
             call: upstream::Call {
                 target: target.clone(),
                 method: Method::POST,
-                path_and_query: request::path_and_query(call, prompt, endpoint, base_path, model),
+                path_and_query: request::path_and_query(call, query, endpoint, base_path, model),
                 headers,
                 body,
                 connect_timeout: CONNECT,
             },
-            wire: wire_of(endpoint.api_format.family()),
+            wire: draft.wire,
             wants_stream: call.is_stream,
             first_event,
             timeout,
             total,
             max_bytes: core.bounds.max_response_bytes,
             accepted: accepted.unwrap_or(HeaderValue::from_static("identity")),
-            edits,
+            recast,
+            changes: Changes { edits, losses },
         })
     }
 
     /// Sends it and reads until the answer is committed or judged.
     pub(crate) async fn run(self) -> Result<Box<Commit>> {
-        let Self { client, call, wire, wants_stream, first_event, timeout, total, max_bytes, accepted, .. } = self;
+        let Self { client, call, wire, wants_stream, first_event, timeout, total, max_bytes, accepted, recast, .. } =
+            self;
         let sent = Instant::now();
         let (own, name) =
             if wants_stream { (sent + first_event, Deadline::FirstEvent) } else { (sent + timeout, Deadline::Whole) };
@@ -250,12 +299,16 @@ impl Exchange {
                 return Err(failure);
             }
         };
+        commit.recast = recast;
         let inspected = match commit.shape {
             Shape::Stream => inspect::stream(&mut commit, sent, first_event, timeout, total).await,
             Shape::Whole => inspect::whole(&mut commit, sent, sent + timeout, total).await,
+            Shape::Opaque if commit.recast.is_some() => {
+                Err(Failure::new(Verdict::EndpointFault, "the answer is neither JSON nor events"))
+            }
             Shape::Opaque => inspect::opaque(&mut commit, sent, sent + timeout, total).await,
         };
-        match inspected {
+        match inspected.and_then(|()| recast_whole(&mut commit)) {
             Ok(()) => Ok(commit),
             Err(mut failure) => {
                 failure.status = Some(commit.status.as_u16());
@@ -328,7 +381,22 @@ fn begin(
         timing,
         first_byte_ms: 0,
         idle,
+        wire,
+        recast: None,
+        losses: Vec::new(),
     })))
+}
+
+/// Converts a whole answer, which is here to its end.
+fn recast_whole(commit: &mut Commit) -> Result<()> {
+    let Some(recast) = commit.recast.as_ref().filter(|_| commit.shape == Shape::Whole) else { return Ok(()) };
+    let body = commit.passed.concat();
+    let answered = wire::convert::response(recast.from, recast.to, &body, &recast.answer());
+    let answered = answered
+        .map_err(|refused| Failure::new(Verdict::Transient, format!("the answer cannot be converted: {refused}")))?;
+    commit.losses = convert::named(&answered.loss);
+    commit.passed = vec![answered.bytes.into()];
+    Ok(())
 }
 
 /// Tells streams, JSON and other bytes apart; `None` is a page for people.

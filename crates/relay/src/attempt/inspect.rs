@@ -7,7 +7,7 @@ use super::{
 use domain::schedule::attempt::{Deadline, Verdict};
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::{ErrorFacts, Frame};
+use wire::{ErrorFacts, Frame, convert::EVENT_MAX};
 
 /// A stream that has begun validly is handed on after this long, content or not.
 const START_GRACE: Duration = Duration::from_secs(10);
@@ -107,7 +107,12 @@ pub(super) async fn whole(commit: &mut Commit, sent: Instant, own: Instant, tota
         if commit.source.is_end() {
             break;
         }
-        if read >= INSPECT_WHOLE {
+        if commit.recast.is_some() {
+            // It is converted as a whole.
+            if read > EVENT_MAX {
+                return Err(Failure::new(Verdict::Transient, "the answer is longer than can be converted"));
+            }
+        } else if read >= INSPECT_WHOLE {
             return match commit.tap.seen().and_then(|seen| seen.error.clone()) {
                 Some(facts) => Err(error_inside(&facts)),
                 None => Ok(()),

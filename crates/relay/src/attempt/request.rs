@@ -1,6 +1,7 @@
 //! The request that goes upstream: its URL, its headers and the few edits of its body.
 
 use crate::{
+    admit::money::Maximum,
     call::{Call, Prompt},
     upstream::{BadUrl, Target},
     wire_of,
@@ -16,10 +17,13 @@ use http::{
     header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST},
 };
 use std::{fmt::Write, sync::Arc};
-use wire::{Wire, recode};
+use wire::{Peek, Wire, recode};
 
 /// The version that Anthropic requests without one are sent as: its first stable one.
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// The version that a conversion writes; it refuses sampling fields, which keep their request at [`ANTHROPIC_VERSION`].
+const ANTHROPIC_LATEST: HeaderValue = HeaderValue::from_static("2026-10-21");
 
 /// Parsed base URLs, by their text.
 #[derive(Default)]
@@ -39,14 +43,16 @@ impl Targets {
     }
 }
 
+/// What is sent: the client's own body, or its conversion.
+pub(crate) struct Draft<'a> {
+    pub wire: Wire,
+    pub body: &'a Bytes,
+    pub peek: &'a Peek,
+    pub converted: bool,
+}
+
 /// Path and query for a call to this endpoint.
-pub(crate) fn path_and_query(
-    call: &Call,
-    prompt: &Prompt,
-    endpoint: &Endpoint,
-    base_path: &str,
-    model: &str,
-) -> String {
+pub(crate) fn path_and_query(call: &Call, query: &str, endpoint: &Endpoint, base_path: &str, model: &str) -> String {
     let wire = wire_of(endpoint.api_format.family());
     let counts = call.request_type == RequestType::CountTokens;
     let action = match (counts, call.is_stream) {
@@ -66,7 +72,7 @@ pub(crate) fn path_and_query(
     let mut url = joined(base_path, &path);
     let mut separator = if url.contains('?') { '&' } else { '?' };
     let as_sse = wire == Wire::Gemini && call.is_stream;
-    let pairs = prompt.query.split('&').filter(|pair| !(pair.is_empty() || (as_sse && pair.starts_with("alt="))));
+    let pairs = query.split('&').filter(|pair| !(pair.is_empty() || (as_sse && pair.starts_with("alt="))));
     for pair in pairs.chain(as_sse.then_some("alt=sse")) {
         url.push(separator);
         url.push_str(pair);
@@ -140,8 +146,24 @@ fn stays(name: &str) -> bool {
     exact || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether a client's header is its own vendor's, and means nothing, or something else, to the one that is asked instead.
+fn is_own(name: &str, from: Wire, to: Wire) -> bool {
+    const CLIENTS: [&str; 6] = ["x-app", "originator", "session-id", "session_id", "thread-id", "x-server-timeout"];
+    const VENDORS: [&str; 6] = ["anthropic-", "x-claude-code-", "x-goog-", "x-stainless-", "x-codex-", "chatgpt-"];
+    let between_openai = [from, to].iter().all(|wire| matches!(wire, Wire::Chat | Wire::Responses));
+    CLIENTS.contains(&name)
+        || VENDORS.iter().any(|prefix| name.starts_with(prefix))
+        || (name.starts_with("openai-") && !between_openai)
+}
+
 /// The headers that go upstream.
-pub(crate) fn headers(call: &Call, prompt: &Prompt, endpoint: &Endpoint, credential: &Secret) -> HeaderMap {
+pub(crate) fn headers(
+    call: &Call,
+    prompt: &Prompt,
+    draft: &Draft<'_>,
+    endpoint: &Endpoint,
+    credential: &Secret,
+) -> HeaderMap {
     let named: Vec<&str> = prompt
         .headers
         .get_all(CONNECTION)
@@ -151,14 +173,17 @@ pub(crate) fn headers(call: &Call, prompt: &Prompt, endpoint: &Endpoint, credent
         .collect();
     let mut out = HeaderMap::with_capacity(prompt.headers.len() + 4);
     for (name, value) in &prompt.headers {
-        if !stays(name.as_str()) && !named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str())) {
+        let stays = stays(name.as_str()) || (draft.converted && is_own(name.as_str(), call.wire, draft.wire));
+        if !stays && !named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str())) {
             out.append(name.clone(), value.clone());
         }
     }
-    out.insert(ACCEPT_ENCODING, accepted(call, &prompt.headers));
+    out.insert(ACCEPT_ENCODING, accepted(call, &prompt.headers, draft.converted));
     out.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    if endpoint.api_format.family() == domain::format::Family::Anthropic {
-        out.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
+    if draft.wire == Wire::Anthropic {
+        let samples = || recode::has_any(draft.body, &["temperature", "top_p", "top_k"]);
+        let latest = draft.converted && !samples();
+        out.entry("anthropic-version").or_insert(if latest { ANTHROPIC_LATEST } else { ANTHROPIC_VERSION });
     }
     let (name, text) = match endpoint.api_format {
         ApiFormat::Claude => (HeaderName::from_static("x-api-key"), credential.expose().to_owned()),
@@ -185,10 +210,10 @@ pub(crate) fn headers(call: &Call, prompt: &Prompt, endpoint: &Endpoint, credent
     out
 }
 
-/// Streams come uncoded, so that they can be read as they pass; whole answers in what the client takes of what we know.
-fn accepted(call: &Call, headers: &HeaderMap) -> HeaderValue {
+/// Streams and what is converted come uncoded, so that they can be read as they pass; other whole answers in what the client takes of what we know.
+fn accepted(call: &Call, headers: &HeaderMap, converted: bool) -> HeaderValue {
     const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
-    if call.is_stream {
+    if call.is_stream || converted {
         return IDENTITY;
     }
     let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -204,37 +229,44 @@ fn accepted(call: &Call, headers: &HeaderMap) -> HeaderValue {
     if known.is_empty() { IDENTITY } else { HeaderValue::try_from(known.join(", ")).unwrap_or(IDENTITY) }
 }
 
-/// The body to send, as a rope over the client's bytes, and the names of the edits.
-pub(crate) fn body(call: &Call, prompt: &Prompt, endpoint: &Endpoint, model: &str) -> (Vec<Bytes>, Vec<&'static str>) {
+/// The body to send, as a rope over the draft's bytes, and the names of the edits.
+pub(crate) fn body(
+    call: &Call,
+    maximum: &Maximum,
+    draft: &Draft<'_>,
+    endpoint: &Endpoint,
+    model: &str,
+) -> (Vec<Bytes>, Vec<&'static str>) {
+    let Draft { wire, body, peek, .. } = *draft;
     let mut edits = Vec::new();
-    if call.wire == Wire::Gemini {
-        edits.extend(recode::set_model_echoes(&prompt.peek, model));
+    if wire == Wire::Gemini {
+        edits.extend(recode::set_model_echoes(peek, model));
     } else {
-        edits.extend(recode::set_model(&prompt.peek, model));
+        edits.extend(recode::set_model(peek, model));
     }
-    let streams_chat = call.wire == Wire::Chat && call.is_stream;
+    let streams_chat = wire == Wire::Chat && call.is_stream;
     if streams_chat && endpoint.config.include_usage != Some(false) {
-        edits.extend(recode::ask_usage(&prompt.peek));
+        edits.extend(recode::ask_usage(peek));
     }
-    if call.wire == Wire::Anthropic && call.required.get(&Capability::Cache1h) == Some(&true) && prompt.peek.cache.any {
-        edits.extend(recode::add_ttl(&prompt.peek));
+    if wire == Wire::Anthropic && call.required.get(&Capability::Cache1h) == Some(&true) && peek.cache.any {
+        edits.extend(recode::add_ttl(peek));
     }
-    if let Some(maximum) = prompt.maximum.set {
+    if let Some(maximum) = maximum.set {
         let chat_field = endpoint.config.max_tokens_field.as_deref().unwrap_or("max_completion_tokens");
-        edits.extend(recode::set_maximum(call.wire, &prompt.peek, maximum, chat_field));
+        edits.extend(recode::set_maximum(wire, peek, maximum, chat_field));
     }
     let strips = &endpoint.config.strip_params;
-    if prompt.maximum.must_hold && strips.iter().any(|name| recode::MAXIMA.contains(&name.as_str())) {
+    if maximum.must_hold && strips.iter().any(|name| recode::MAXIMA.contains(&name.as_str())) {
         let others: Vec<_> = strips.iter().filter(|name| !recode::MAXIMA.contains(&name.as_str())).cloned().collect();
-        edits.extend(recode::strip_params(&prompt.body, &others));
+        edits.extend(recode::strip_params(body, &others));
     } else if !strips.is_empty() {
-        edits.extend(recode::strip_params(&prompt.body, strips));
+        edits.extend(recode::strip_params(body, strips));
     }
     if edits.is_empty() {
-        return (vec![prompt.body.clone()], Vec::new());
+        return (vec![body.clone()], Vec::new());
     }
     let names = edits.iter().map(|edit| edit.name).collect();
-    (wire::splice(&prompt.body, edits), names)
+    (wire::splice(body, edits), names)
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub(crate) struct Relayed {
     shape: Shape,
     tap: Tap,
     framing: Framing,
+    /// What the upstream speaks.
+    wire: Wire,
     source: Option<Source>,
     /// Read and not yet tapped.
     rest: Bytes,
@@ -52,6 +54,8 @@ pub(crate) struct Relayed {
     held_bytes: usize,
     /// A part of an event that was too large to keep back has left.
     mid_event: bool,
+    /// What a whole answer's conversion lost.
+    losses: Vec<String>,
     parked: Option<Parked>,
     resettle: Option<Box<Resettle>>,
     idle: Idle,
@@ -82,7 +86,7 @@ struct Idle {
 impl Relayed {
     /// Takes a committed answer over; `length` is its exact size, if nothing will change it.
     pub(crate) fn new(flight: Flight, call: Arc<Call>, commit: Commit, framing: Framing, length: Option<u64>) -> Self {
-        let Commit { shape, tap, passed, closing, rest, source, idle, complete, .. } = commit;
+        let Commit { shape, tap, passed, closing, rest, source, idle, complete, wire, losses, .. } = commit;
         let idle = Idle { limit: idle, since: Instant::now(), client_waits: false, timer: None };
         let mut relayed = Self {
             flight,
@@ -90,6 +94,8 @@ impl Relayed {
             shape,
             tap,
             framing,
+            wire,
+            losses,
             source: Some(source),
             rest,
             out: VecDeque::new(),
@@ -105,12 +111,22 @@ impl Relayed {
             complete,
             abort: false,
         };
-        relayed.mid_event = matches!(&relayed.tap, Tap::Stream(tap) if tap.mid_frame());
+        // What is converted leaves in whole frames.
+        relayed.mid_event = !relayed.converts() && matches!(&relayed.tap, Tap::Stream(tap) if tap.mid_frame());
         relayed.take_over(passed, closing);
         relayed
     }
 
     fn take_over(&mut self, mut passed: Vec<Bytes>, closing: Option<Bytes>) {
+        if self.converts() {
+            passed.extend(closing);
+            for piece in passed {
+                if self.flight.flown().is_some() {
+                    self.convert(&piece);
+                }
+            }
+            return;
+        }
         if self.shape == Shape::Stream {
             if closing.is_some() {
                 self.noted = Some(self.idle.since); // nothing comes between this and the settlement
@@ -185,9 +201,50 @@ impl Relayed {
         }
     }
 
+    fn converts(&self) -> bool {
+        matches!(self.framing, Framing::Converted(_))
+    }
+
+    /// A piece that was tapped, on its way to the other wire; false if the answer has come to its end.
+    fn convert(&mut self, piece: &[u8]) -> bool {
+        let Framing::Converted(transcode) = &mut self.framing else { return false };
+        let (written, fed) = transcode.feed(piece);
+        self.leave(vec![written.leaves]);
+        if self.flight.flown().is_none() {
+            return true; // what follows the end is only tapped
+        }
+        if let Some(closing) = written.closing {
+            self.settle_and_park(vec![closing]);
+            return false;
+        }
+        match fed {
+            Ok(()) => true,
+            Err(why) => {
+                self.broke_off(&why.to_string());
+                false
+            }
+        }
+    }
+
+    /// Frame by frame, so that the tap has seen all that the converter has when the answer ends.
+    fn convert_events(&mut self, piece: &Bytes) {
+        let mut at = 0;
+        while at < piece.len() {
+            let Tap::Stream(tap) = &mut self.tap else { return };
+            let (used, _) = tap.next(&piece[at..]);
+            let frame = piece.slice(at..at + used);
+            at += used;
+            if !self.convert(&frame) {
+                self.rest = piece.slice(at..);
+                return;
+            }
+        }
+    }
+
     /// A piece came in.
     fn take(&mut self, piece: Bytes) {
         match self.shape {
+            Shape::Stream if self.converts() => self.convert_events(&piece),
             Shape::Stream => self.take_events(&piece),
             Shape::Whole | Shape::Opaque => {
                 if !self.tap.feed_whole(&piece) {
@@ -260,7 +317,7 @@ impl Relayed {
     }
 
     fn framed(&mut self, pieces: Vec<Bytes>) -> Vec<Bytes> {
-        if matches!(self.framing, Framing::Verbatim) {
+        if matches!(self.framing, Framing::Verbatim | Framing::Converted(_)) {
             return pieces;
         }
         let mut framed = Vec::with_capacity(pieces.len());
@@ -275,15 +332,15 @@ impl Relayed {
         let mut measured = self.measured();
         measured.delivered = true; // the frames that are parked here leave in any case
         let seen_error = self.tap.seen().is_some_and(|seen| seen.error.is_some());
-        let ending = match (seen_error, measured.usage.reported && self.call.wire == Wire::Responses) {
+        let ending = match (seen_error, measured.usage.reported && self.wire == Wire::Responses) {
             (false, _) => Ending::Completed,
             (true, true) => Ending::AnsweredFailure,
             (true, false) => {
                 Ending::Broke { message: measured.error.clone().and_then(|(_, message)| message).unwrap_or_default() }
             }
         };
-        // Gemini may report more after the chunk that finishes.
-        let may_change = self.call.wire == Wire::Gemini && self.shape == Shape::Stream;
+        // Gemini may report more after the chunk that finishes; converted, it is complete at its end.
+        let may_change = self.wire == Wire::Gemini && self.shape == Shape::Stream && !self.converts();
         let recorded = if may_change {
             let (again, recorded) = self.flight.end_for_now(&ending, &measured);
             self.resettle = again;
@@ -296,17 +353,37 @@ impl Relayed {
     }
 
     fn measured(&self) -> Measured {
-        Measured::of(self.tap.seen(), self.delivered)
+        let mut measured = Measured::of(self.tap.seen(), self.delivered);
+        measured.losses = match &self.framing {
+            Framing::Converted(transcode) => transcode.losses(),
+            _ => self.losses.clone(),
+        };
+        measured
     }
 
     /// The upstream's body ended.
     fn ended(&mut self) {
         self.source = None;
         let open = self.flight.flown().is_some();
+        if let Framing::Converted(transcode) = &mut self.framing {
+            let (written, ending) = transcode.finish();
+            if !open {
+                return;
+            }
+            if let Tap::Stream(tap) = &mut self.tap {
+                tap.finish();
+            }
+            self.leave(vec![written.leaves]);
+            return match (written.closing, ending) {
+                (Some(closing), Ok(true)) => self.settle_and_park(vec![closing]),
+                (_, Ok(_)) => self.broke_off("the stream ended without its closing frame"),
+                (_, Err(why)) => self.broke_off(&why.to_string()),
+            };
+        }
         match &mut self.tap {
             Tap::Stream(tap) => {
                 let last = tap.finish();
-                let finished = self.call.wire == Wire::Chat && tap.seen().all_choices_finished;
+                let finished = self.wire == Wire::Chat && tap.seen().all_choices_finished;
                 let closes = finished || matches!(last, Some(Frame::Closing | Frame::Error));
                 if open && !closes {
                     return self.broke_off("the stream ended without its closing frame");

@@ -21,6 +21,7 @@ const BUDGET_WAIT: Duration = Duration::from_secs(1);
 const BUDGET_RETRY: Duration = Duration::from_secs(1);
 
 /// The bytes that all request bodies together may occupy.
+#[derive(Clone)]
 pub(crate) struct Budget(Arc<Semaphore>);
 
 /// One body's share of the budget; dropping it gives it back.
@@ -33,6 +34,24 @@ pub(crate) struct Share {
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new((bytes / GRAIN).clamp(1, Semaphore::MAX_PERMITS))))
+    }
+
+    /// Adds `bytes` to what `share` covers.
+    pub(crate) async fn add(&self, share: &mut Share, bytes: usize) -> Result<(), Fault> {
+        let sum = share.reserved + bytes;
+        self.cover(share, sum).await
+    }
+
+    /// Makes sure that `share` covers `bytes`, without waiting; false if there is no room.
+    pub(crate) fn cover_now(&self, share: &mut Share, bytes: usize) -> bool {
+        if bytes <= share.reserved {
+            return true;
+        }
+        let step = (bytes - share.reserved).next_multiple_of(STEP);
+        let grains = u32::try_from(step / GRAIN).unwrap_or(u32::MAX);
+        let Ok(permit) = self.0.clone().try_acquire_many_owned(grains) else { return false };
+        share.add(permit, step);
+        true
     }
 
     /// Makes sure that `share` covers `bytes`.
@@ -50,12 +69,18 @@ impl Budget {
                 .map_err(|_| full())?
                 .map_err(|_| full())?,
         };
-        share.reserved += step;
-        match &mut share.permit {
-            Some(held) => held.merge(permit),
-            None => share.permit = Some(permit),
-        }
+        share.add(permit, step);
         Ok(())
+    }
+}
+
+impl Share {
+    fn add(&mut self, permit: OwnedSemaphorePermit, bytes: usize) {
+        self.reserved += bytes;
+        match &mut self.permit {
+            Some(held) => held.merge(permit),
+            None => self.permit = Some(permit),
+        }
     }
 }
 

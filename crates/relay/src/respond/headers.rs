@@ -43,6 +43,21 @@ pub(super) fn pass(from: &HeaderMap, to: &mut HeaderMap, is_admin: bool) {
     }
 }
 
+/// Takes out what tells of the upstream's own dialect: a converted answer speaks another.
+pub(super) fn clear_vendors(headers: &mut HeaderMap) {
+    const DIALECT: [&str; 6] = [
+        "content-encoding",
+        "content-disposition",
+        "openai-model",
+        "openai-processing-ms",
+        "openai-version",
+        "x-codex-turn-state",
+    ];
+    for name in DIALECT {
+        headers.remove(name);
+    }
+}
+
 /// Sets our ids, and the upstream's under another name.
 pub(super) fn set_ids(headers: &mut HeaderMap, wire: Wire, arrival: &Arrival, upstream: Option<&HeaderMap>) {
     if let Ok(id) = HeaderValue::try_from(arrival.id.to_string()) {

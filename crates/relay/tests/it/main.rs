@@ -3,6 +3,7 @@
 
 mod attempts;
 mod bytes;
+mod convert;
 mod counting;
 mod endings;
 mod lists;

@@ -15,7 +15,7 @@ const PREFIX: usize = 8;
 const HEAD: usize = 2;
 /// The largest record, prefix not counted. Texts of a record are bounded where they are made, far below this.
 pub(crate) const RECORD_MAX: usize = 1 << 20;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const NOTHING: u8 = 0;
 const OPENED: u8 = 1;

@@ -2,7 +2,9 @@
 
 use super::{Answer, EVENT_MAX, Memory, Refused, adapt::Adapter};
 use crate::{
-    ErrorFacts, Usage, Wire, anthropic, gemini,
+    ErrorFacts, Problem, Usage, Wire, anthropic,
+    error::render_stream,
+    gemini,
     ir::{Event, Json},
     loss::Loss,
     openai_chat, openai_responses,
@@ -184,6 +186,28 @@ impl Stream {
             (false, true) => Ending::Whole,
             (false, false) => Ending::Cut,
         })
+    }
+
+    /// Ends what was written so far with an error, where the upstream cannot: it broke off, or was too slow.
+    pub fn fail(&mut self, problem: &Problem<'_>, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        match &self.encoder {
+            Encoder::Anthropic(_) => out.extend(render_stream(Wire::Anthropic, problem)),
+            Encoder::Chat(_) => out.extend(render_stream(Wire::Chat, problem)),
+            Encoder::Responses(encoder) => encoder.fail(problem, &self.context, out),
+            Encoder::Gemini(_) => out.extend(render_stream(Wire::Gemini, problem)),
+        }
+    }
+
+    /// Where the last frame of `written` begins: once the answer has [`ended`](Self::ended), the frame that completes it.
+    pub fn last_frame(written: &[u8]) -> usize {
+        // What is written here has no other blank lines than those that end its frames.
+        let text = written.trim_ascii_end();
+        let after_break = memchr::memmem::rfind(text, b"\n\n").map(|at| at + 2);
+        let after_crlf = memchr::memmem::rfind(text, b"\r\n\r\n").map(|at| at + 4);
+        after_break.max(after_crlf).unwrap_or(0)
     }
 
     /// Tokens reported so far.

@@ -97,7 +97,7 @@ fn a_record_that_is_whole_and_unknown_is_told_from_a_torn_one() {
     buffer[PREFIX + 1] = VERSION + 1;
     let sum = crc32fast::hash(&buffer[PREFIX..]);
     buffer[4..PREFIX].copy_from_slice(&sum.to_le_bytes());
-    assert_eq!(read(buffer.as_slice()).2, "Unknown { kind: 0, version: 2 }");
+    assert_eq!(read(buffer.as_slice()).2, "Unknown { kind: 0, version: 3 }");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writes a Responses stream: every part is announced, spelled, and said again whole.
 
 use crate::{
-    Seen, Usage, Wire,
+    Problem, Seen, Usage, Wire,
     convert::stream::{Context, named},
     error::render_stream_after,
     ir::{Delta, Event, Finish, Json, Opening, object},
@@ -66,17 +66,21 @@ impl Encoder {
             Event::Close => self.close(context, out),
             Event::Finish { finish, .. } => self.finish = finish,
             Event::Error(facts) => {
-                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.seed);
-                let seen = Seen {
-                    id: Some(format!("resp_{}", context.seed)),
-                    model: Some(self.model.clone()),
-                    sequence: self.sequence.checked_sub(1),
-                    ..Seen::default()
-                };
-                out.extend(render_stream_after(Wire::Responses, &problem, &seen));
+                self.fail(&crate::convert::problem(500, &facts, context.model.as_deref(), &context.seed), context, out);
             }
             Event::End => self.end(context, out),
         }
+    }
+
+    /// Ends the stream with an error.
+    pub(crate) fn fail(&self, problem: &Problem<'_>, context: &Context, out: &mut Vec<u8>) {
+        let seen = Seen {
+            id: Some(format!("resp_{}", context.seed)),
+            model: context.model.clone().or_else(|| Some(self.model.clone())),
+            sequence: self.sequence.checked_sub(1),
+            ..Seen::default()
+        };
+        out.extend(render_stream_after(Wire::Responses, problem, &seen));
     }
 
     /// Writes an event with its number.

@@ -1,0 +1,276 @@
+//! A request on its way to another wire, and what its answer needs to find the way back.
+//!
+//! A request is converted once for each kind of target: before it is planned, so that who cannot take it is out from the
+//! start, and never again when it is sent. The upstream's name for the model and a lowered maximum are spliced in, as they
+//! are into a request that stays on its wire.
+
+use crate::wire_of;
+use bytes::Bytes;
+use domain::{
+    catalog::{Endpoint, GlobalModel, Route},
+    fault::{Fault, Kind},
+    format::ConversionLoss,
+    ids::ProviderKeyId,
+    schedule::Conversion,
+    secret::Secret,
+};
+use sha2::{Digest, Sha256};
+use std::{
+    fmt::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
+use wire::{
+    Loss, Peek, Wire,
+    convert::{Answer, Asked, Memory, Quirks, Refused, issuers, request},
+};
+
+/// Losses that a record and a header name; the rest is counted.
+const LOSSES_MAX: usize = 32;
+
+/// A request before its conversion, and what came of it.
+pub(crate) struct Conversions {
+    from: Wire,
+    body: Bytes,
+    asked: String,
+    stream: bool,
+    output_limit: Option<u64>,
+    /// What tells signatures of one model from those of another.
+    family: String,
+    /// What an endpoint without a rule of its own goes by.
+    loss: ConversionLoss,
+    /// Who signed what the body holds.
+    issuers: Vec<String>,
+    done: Mutex<Vec<(Target, Arc<Conversed>)>>,
+}
+
+/// What makes one conversion of a request differ from another.
+#[derive(Debug, Clone, PartialEq)]
+struct Target {
+    wire: Wire,
+    quirks: Quirks,
+    issuer: Option<String>,
+}
+
+/// A conversion, done or refused.
+pub(crate) type Conversed = Result<Ready, Refused>;
+
+/// A request on its new wire.
+pub(crate) struct Ready {
+    pub wire: Wire,
+    pub body: Bytes,
+    pub peek: Peek,
+    pub memory: Memory,
+    pub losses: Vec<String>,
+}
+
+/// How an answer finds back to the client's wire.
+#[derive(Clone)]
+pub(crate) struct Recast {
+    pub from: Wire,
+    pub to: Wire,
+    pub memory: Memory,
+    pub asked: String,
+    /// Makes the answer's ids.
+    pub seed: String,
+    /// Seconds since 1970.
+    pub created: u64,
+    pub issuer: String,
+    /// What is done about losses.
+    pub loss: ConversionLoss,
+    pub credential: Secret,
+    pub host: String,
+    /// The name sent upstream.
+    pub upstream_model: String,
+}
+
+impl Recast {
+    /// What the answer is written with.
+    pub(crate) fn answer(&self) -> Answer<'_> {
+        Answer {
+            model: Some(&self.asked),
+            seed: &self.seed,
+            created: self.created,
+            memory: &self.memory,
+            issuer: Some(&self.issuer),
+            show_thoughts: true,
+        }
+    }
+}
+
+impl Conversions {
+    /// A request as its caller sent it.
+    pub(crate) fn new(
+        from: Wire,
+        body: &Bytes,
+        asked: &str,
+        stream: bool,
+        model: &GlobalModel,
+        loss: ConversionLoss,
+    ) -> Self {
+        Self {
+            from,
+            body: body.clone(),
+            asked: asked.to_owned(),
+            stream,
+            output_limit: model.config.output_limit,
+            family: model.config.family.clone().unwrap_or_else(|| model.id.to_string()),
+            loss,
+            issuers: issuers(body),
+            done: Mutex::default(),
+        }
+    }
+
+    /// Whether a route speaks another wire than the caller.
+    pub(crate) fn concerns(&self, route: &Route) -> bool {
+        wire_of(route.endpoint.api_format.family()) != self.from
+    }
+
+    /// The request for a route on another wire.
+    pub(crate) fn of(&self, route: &Route) -> Arc<Conversed> {
+        let wire = wire_of(route.endpoint.api_format.family());
+        let issuer = Some(self.issuer(route.key.id)).filter(|issuer| self.issuers.contains(issuer));
+        let target = Target { wire, quirks: quirks(&route.endpoint), issuer };
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, conversed)) = done.iter().find(|(known, _)| *known == target) {
+            return conversed.clone();
+        }
+        let conversed = Arc::new(self.converted(&target));
+        done.push((target, conversed.clone()));
+        conversed
+    }
+
+    fn converted(&self, target: &Target) -> Conversed {
+        let asked = Asked {
+            model: Some(&self.asked),
+            stream: self.stream,
+            output_limit: self.output_limit,
+            issuer: target.issuer.as_deref(),
+        };
+        let converted = request(self.from, target.wire, &self.body, &asked, target.quirks)?;
+        let peek = wire::peek(target.wire, wire::Kind::Generate, &converted.bytes)
+            .map_err(|_| Refused::Invalid { pointer: String::new(), reason: "its conversion cannot be read" })?;
+        let losses = named(&converted.loss);
+        Ok(Ready { wire: target.wire, body: converted.bytes.into(), peek, memory: converted.memory, losses })
+    }
+
+    /// Names who signs at a provider key, without telling which key it is.
+    pub(crate) fn issuer(&self, key: ProviderKeyId) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(key.uuid().as_bytes());
+        hasher.update(&self.family);
+        hasher.finalize()[..8].iter().fold(String::with_capacity(16), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// What an endpoint does about losses.
+    pub(crate) fn policy(&self, endpoint: &Endpoint) -> ConversionLoss {
+        endpoint.config.conversion_loss.unwrap_or(self.loss)
+    }
+
+    /// Every request that came of it.
+    pub(crate) fn ready(&self) -> Vec<Arc<Conversed>> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.iter().map(|(_, conversed)| conversed.clone()).collect()
+    }
+
+    /// Why nobody can take the request over: what the first one that was asked could not carry.
+    pub(crate) fn refusal(&self) -> Fault {
+        let first = self.ready().into_iter().next();
+        match first.as_deref() {
+            Some(Err(refused @ Refused::Invalid { .. })) => {
+                Fault::new(Kind::BadRequest, refused.to_string()).param(field(refused.pointer()))
+            }
+            Some(Err(refused)) => {
+                let words = match refused {
+                    Refused::Unsupported { reason, .. } => format!("not supported for this model: {reason}"),
+                    Refused::Invalid { .. } | Refused::TooLarge => refused.to_string(),
+                };
+                Fault::new(Kind::Unsupported, format!("{}: {words}", field(refused.pointer())))
+                    .param(field(refused.pointer()))
+            }
+            Some(Ok(ready)) => {
+                let fields = ready.losses.iter().map(|loss| loss.split(": ").next().unwrap_or_default());
+                let first = ready.losses.first().and_then(|loss| loss.split(": ").next()).unwrap_or_default();
+                let fields: Vec<String> = fields.map(field).collect();
+                let words = format!("not supported for this model: {}", fields.join(", "));
+                Fault::new(Kind::Unsupported, words).param(field(first))
+            }
+            None => Fault::new(Kind::Unsupported, "not supported for this model"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Conversions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conversions").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+impl Conversion for Conversions {
+    fn carries(&self, route: &Route) -> bool {
+        match &*self.of(route) {
+            Ok(ready) => ready.losses.is_empty() || self.policy(&route.endpoint) != ConversionLoss::Reject,
+            Err(_) => false,
+        }
+    }
+}
+
+/// What was lost, as it is recorded: pointers without their numbers, so that a conversation's turns are recorded alike.
+pub(crate) fn named(loss: &Loss) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut more = loss.more();
+    for lost in loss.items() {
+        let name = format!("{}: {}", without_numbers(&lost.pointer), lost.reason);
+        if names.contains(&name) {
+            continue;
+        }
+        if names.len() < LOSSES_MAX {
+            names.push(name);
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    names
+}
+
+fn without_numbers(pointer: &str) -> String {
+    let is_number = |step: &str| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit());
+    let steps: Vec<&str> = pointer.split('/').map(|step| if is_number(step) { "*" } else { step }).collect();
+    steps.join("/")
+}
+
+/// A pointer as the vendors write fields: `messages.0.content`.
+fn field(pointer: &str) -> String {
+    let field = pointer.trim_start_matches('/').replace('/', ".");
+    if field.is_empty() { "body".to_owned() } else { field }
+}
+
+/// What the server of an endpoint understands: what its row says, and what is known of well-known vendors
+/// (api-docs.deepseek.com, platform.moonshot.ai, docs.bigmodel.cn, help.aliyun.com/zh/model-studio).
+fn quirks(endpoint: &Endpoint) -> Quirks {
+    let host = endpoint.base_url.split("://").nth(1).unwrap_or_default().split(['/', ':']).next().unwrap_or_default();
+    let is = |domains: &[&str]| {
+        domains.iter().any(|domain| {
+            host.strip_suffix(domain).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
+        })
+    };
+    let switch = is(&["deepseek.com", "moonshot.ai", "moonshot.cn", "bigmodel.cn", "z.ai"]);
+    let qwen = is(&["aliyuncs.com"]);
+    let field = endpoint.config.max_tokens_field.as_deref();
+    Quirks {
+        old_max_tokens: field.map_or(switch || qwen, |field| field == "max_tokens"),
+        include_usage: endpoint.config.include_usage != Some(false),
+        reasoning_content: switch || qwen,
+        thinking_switch: switch,
+        enable_thinking: qwen,
+        ..Quirks::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;
