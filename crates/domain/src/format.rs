@@ -198,6 +198,11 @@ impl RequestType {
     pub const fn is_convertible(self) -> bool {
         matches!(self, Self::Chat | Self::Responses)
     }
+
+    /// Whether answers without tokens are normal, so that the price of a request is the bill.
+    pub const fn is_billed_per_request(self) -> bool {
+        matches!(self, Self::Image | Self::Audio | Self::Rerank | Self::Moderation)
+    }
 }
 
 impl ApiFormat {

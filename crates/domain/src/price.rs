@@ -107,6 +107,14 @@ impl<'a> EffectivePrice<'a> {
         self.tiers.is_some() || self.per_request.is_some_and(|price| price > NanoUsd::ZERO) || self.is_free
     }
 
+    /// Whether a request can be billed whose answer may name no tokens: something must cost something.
+    pub fn is_priced_per_request(&self) -> bool {
+        let tiers = || self.tiers.into_iter().flat_map(|tiers| &tiers.tiers);
+        self.per_request.is_some_and(|price| price > NanoUsd::ZERO)
+            || self.is_free
+            || tiers().any(|tier| tier.input_price_per_1m.nanos() > 0 || tier.output_price_per_1m.nanos() > 0)
+    }
+
     /// A context in each tier that a prompt of up to `context` tokens can fall in; at least one.
     pub fn contexts_up_to(&self, context: u64) -> impl Iterator<Item = u64> + use<'a> {
         let below = self.tiers.into_iter().flat_map(|tiers| &tiers.tiers).filter_map(|tier| tier.up_to);

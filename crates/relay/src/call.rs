@@ -4,7 +4,7 @@ use crate::convert::Conversions;
 use crate::{
     admit::money::Maximum,
     directory::Caller,
-    ingress::{Arrival, body::Share},
+    ingress::{Arrival, body::Share, route::Metered},
 };
 use bytes::Bytes;
 use domain::{
@@ -32,6 +32,8 @@ pub(crate) struct Call {
     pub wire: Wire,
     pub format: ApiFormat,
     pub request_type: RequestType,
+    /// The route, if it is one that is only passed on.
+    pub metered: Option<Metered>,
     pub is_stream: bool,
     /// Gemini streams asked for without `alt=sse` come as one JSON array.
     pub as_array: bool,

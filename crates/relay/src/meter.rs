@@ -102,6 +102,20 @@ fn vector(flown: &Flown, ending: &Ending, measured: &Measured) -> (TokenCounts, 
         return nothing;
     }
     let reported = counts(&measured.usage);
+    let kind = flown.call.request_type;
+    if kind.is_billed_per_request() && !measured.usage.reported {
+        return nothing;
+    }
+    if kind == RequestType::Embedding {
+        // What was embedded is known from the request, and nothing is generated.
+        let ends_billed = !matches!(ending, Ending::HandedOn { .. } | Ending::Refused { .. } | Ending::AnsweredFailure);
+        let input = flown.call.prompt_estimate.min(flown.bounds.prompt);
+        return match (measured.usage.reported, ends_billed && flown.open.is_some()) {
+            (true, _) => (TokenCounts { output: 0, ..reported }, UsageSource::Upstream),
+            (false, true) => (TokenCounts { input, ..TokenCounts::default() }, UsageSource::Estimated),
+            (false, false) => nothing,
+        };
+    }
     // An estimate stays within what was held.
     let bounds = flown.bounds;
     let estimated_output = estimate::text_tokens(measured.output_bytes).min(bounds.output.unwrap_or(u64::MAX));

@@ -95,7 +95,7 @@ where
     match &route.action {
         Action::ListModels => return lists::list(core, arrival, route.wire, &catalog, &caller),
         Action::GetModel(name) => return lists::one(core, arrival, route.wire, &catalog, &caller, name),
-        Action::Generate { .. } | Action::CountTokens => {}
+        Action::Generate { .. } | Action::CountTokens | Action::Metered(_) => {}
     }
 
     let limits = body::Limits { max_bytes: core.bounds.max_request_bytes, deadline: core.bounds.body_read_timeout };

@@ -15,6 +15,12 @@ pub fn set_model(peek: &Peek, name: &str) -> Option<Edit> {
     Some(Edit { at: model.span.clone(), with: quoted(name), name: "model" })
 }
 
+/// Names the model in a body that names none, on a route whose vendor has a default.
+pub fn add_model(peek: &Peek, name: &str) -> Option<Edit> {
+    let member = || [br#""model":"#, quoted(name).as_slice()].concat();
+    peek.model.is_none().then(|| first_member(peek, &String::from_utf8_lossy(&member()), "model"))
+}
+
 /// Puts `name` wherever a Gemini body repeats the path's model, which the vendor wants to be the same.
 pub fn set_model_echoes(peek: &Peek, name: &str) -> Vec<Edit> {
     const PREFIX: &str = "models/";

@@ -151,8 +151,13 @@ fn judge(route: &Route, facts: &Facts<'_>, mapped: bool) -> Result<Native, SkipC
     if key.allowed_models.as_ref().is_some_and(|allowed| !allowed.iter().any(names_model)) {
         return Err(SkipCode::KeyModelNotAllowed);
     }
-    let counts_tokens = facts.request_type == RequestType::CountTokens;
-    if !counts_tokens && !EffectivePrice::of(facts.model, model).is_priced() {
+    let price = EffectivePrice::of(facts.model, model);
+    let priced = match facts.request_type {
+        RequestType::CountTokens => true,
+        metered if metered.is_billed_per_request() => price.is_priced_per_request(),
+        _ => price.is_priced(),
+    };
+    if !priced {
         return Err(SkipCode::Unpriced);
     }
     // Last, because it is the only rule that looks at the body.

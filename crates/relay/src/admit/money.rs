@@ -66,7 +66,7 @@ pub(crate) fn hold(
         Sizing::new(&call.model, routes, defaults, cache, prompt_bound, asked.output())
     });
     let hold = held.map_err(|short| out_of_money(&short))?;
-    let unbounded = asked.given.is_none() && asked.limit.is_none();
+    let unbounded = call.metered.is_none() && asked.given.is_none() && asked.limit.is_none();
     let set = hold.lowered_to().or_else(|| (hold.is_limited() && unbounded).then_some(OUTPUT_DEFAULT));
     prompt.maximum = Maximum { set, must_hold: hold.is_limited() };
     let each = if hold.is_limited() || !unbounded { Some(set.unwrap_or(asked.maximum())) } else { None };
@@ -85,6 +85,12 @@ struct Asked {
 
 impl Asked {
     fn of(call: &Call, peek: &Peek, to_responses: bool) -> Self {
+        if call.metered.is_some() {
+            // Nothing in these requests bounds their answers, and only images are made of tokens.
+            let most = call.model.config.output_limit.unwrap_or(OUTPUT_DEFAULT);
+            let each = if call.request_type == RequestType::Image { most } else { 0 };
+            return Self { choices: peek.choices, given: Some(each), limit: None, least: each };
+        }
         let given = peek.maxima.iter().map(|maximum| maximum.tokens.value).max();
         // A smaller one is raised on its way to that wire.
         let given = given.map(|given| if to_responses { given.max(LEAST_RESPONSES_OUTPUT) } else { given });

@@ -9,7 +9,7 @@ use crate::{
         Arrival,
         body::Share,
         client,
-        route::{Action, Route},
+        route::{Action, Metered, Route},
     },
     respond::Refused,
 };
@@ -34,7 +34,11 @@ static REQUIRE: HeaderName = HeaderName::from_static("x-require-capability");
 
 /// Reads the body for what routing must know.
 pub(crate) fn peek(route: &Route, body: &[u8]) -> Result<Peek, Fault> {
-    let kind = if route.action == Action::CountTokens { wire::Kind::CountTokens } else { wire::Kind::Generate };
+    let kind = match route.action {
+        Action::CountTokens => wire::Kind::CountTokens,
+        Action::Metered(_) => wire::Kind::Metered,
+        _ => wire::Kind::Generate,
+    };
     wire::peek(route.wire, kind, body).map_err(|error| {
         let fault = Fault::new(Kind::BadRequest, error.to_string());
         match error.field() {
@@ -57,8 +61,20 @@ pub(crate) fn understand(
     if peek.background {
         return Err(Fault::new(Kind::Unsupported, "background responses are not supported").param("background"));
     }
-    let format = client::format(route.wire, &headers);
-    let asked = route.model.as_deref().or(peek.model.as_ref().map(|model| model.value.as_str())).unwrap_or_default();
+    let metered = match route.action {
+        Action::Metered(metered) => Some(metered),
+        _ => None,
+    };
+    let format = match (metered, route.wire) {
+        (Some(_), Wire::Gemini) => ApiFormat::Gemini, // whoever asks
+        _ => client::format(route.wire, &headers),
+    };
+    let named = route.model.as_deref().or(peek.model.as_ref().map(|model| model.value.as_str()));
+    let asked = named.or(metered.and_then(Metered::default_model));
+    let asked = asked.ok_or_else(|| Fault::new(Kind::BadRequest, "the field `model` is missing").param("model"))?;
+    if metered.is_some() && peek.stream.as_ref().is_some_and(|stream| stream.value) {
+        return Err(Fault::new(Kind::Unsupported, "this route is not streamed").param("stream"));
+    }
     let end = asked.char_indices().nth(NAME_MAX).map_or(asked.len(), |(at, _)| at);
     refused.model = Some(asked[..end].to_owned());
     let access = caller.access();
@@ -86,11 +102,13 @@ pub(crate) fn understand(
         arrival: arrival.clone(),
         wire: route.wire,
         format,
-        request_type: match (counts, format) {
-            (true, _) => RequestType::CountTokens,
-            (false, ApiFormat::OpenAiCli) => RequestType::Responses,
-            (false, _) => RequestType::Chat,
+        request_type: match (metered, format) {
+            (Some(metered), _) => metered.request_type(),
+            (None, _) if counts => RequestType::CountTokens,
+            (None, ApiFormat::OpenAiCli) => RequestType::Responses,
+            (None, _) => RequestType::Chat,
         },
+        metered,
         is_stream,
         as_array: route.wire == Wire::Gemini && is_stream && !asks_sse(&arrival.query),
         asked,

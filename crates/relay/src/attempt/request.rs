@@ -55,15 +55,19 @@ pub(crate) struct Draft<'a> {
 pub(crate) fn path_and_query(call: &Call, query: &str, endpoint: &Endpoint, base_path: &str, model: &str) -> String {
     let wire = wire_of(endpoint.api_format.family());
     let counts = call.request_type == RequestType::CountTokens;
-    let action = match (counts, call.is_stream) {
-        (true, _) => "countTokens",
-        (false, true) => "streamGenerateContent",
-        (false, false) => "generateContent",
+    let action = match (call.metered, call.is_stream) {
+        (Some(metered), _) => metered.action(),
+        (None, _) if counts => "countTokens",
+        (None, true) => "streamGenerateContent",
+        (None, false) => "generateContent",
     };
-    let path = match (&endpoint.custom_path, wire) {
+    // A path of one's own that names no action is that of generation.
+    let custom = endpoint.custom_path.as_ref().filter(|path| call.metered.is_none() || path.contains("{action}"));
+    let path = match (custom, wire) {
         (Some(custom), _) => custom.replace("{model}", &escaped(model)).replace("{action}", action),
         (None, Wire::Anthropic) if counts => "/v1/messages/count_tokens".to_owned(),
         (None, Wire::Anthropic) => "/v1/messages".to_owned(),
+        (None, Wire::Chat) if call.metered.is_some() => format!("/v1/{action}"),
         (None, Wire::Chat) => "/v1/chat/completions".to_owned(),
         (None, Wire::Responses) if counts => "/v1/responses/input_tokens".to_owned(),
         (None, Wire::Responses) => "/v1/responses".to_owned(),
@@ -241,8 +245,10 @@ pub(crate) fn body(
     let mut edits = Vec::new();
     if wire == Wire::Gemini {
         edits.extend(recode::set_model_echoes(peek, model));
-    } else {
+    } else if peek.model.is_some() {
         edits.extend(recode::set_model(peek, model));
+    } else if call.asked != model {
+        edits.extend(recode::add_model(peek, model));
     }
     let streams_chat = wire == Wire::Chat && call.is_stream;
     if streams_chat && endpoint.config.include_usage != Some(false) {

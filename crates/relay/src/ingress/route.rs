@@ -1,5 +1,6 @@
 //! Routes of the data plane: which wire a path speaks and what it asks for.
 
+use domain::format::RequestType;
 use http::Method;
 use wire::Wire;
 
@@ -13,10 +14,58 @@ pub(crate) enum Action {
     },
     /// A count of the prompt's tokens.
     CountTokens,
+    /// What is passed on to upstreams of the same wire, and metered.
+    Metered(Metered),
     /// The models that the caller may use.
     ListModels,
     /// One of them.
     GetModel(String),
+}
+
+/// A route that no other wire has an equivalent of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metered {
+    Embeddings,
+    ImageGenerations,
+    Moderations,
+    Rerank,
+    /// Gemini's embedding of one content …
+    EmbedContent,
+    /// … and of several.
+    BatchEmbedContents,
+}
+
+impl Metered {
+    /// The path below the version, on Gemini the action.
+    pub(crate) const fn action(self) -> &'static str {
+        match self {
+            Self::Embeddings => "embeddings",
+            Self::ImageGenerations => "images/generations",
+            Self::Moderations => "moderations",
+            Self::Rerank => "rerank",
+            Self::EmbedContent => "embedContent",
+            Self::BatchEmbedContents => "batchEmbedContents",
+        }
+    }
+
+    /// What usage rows call it.
+    pub(crate) const fn request_type(self) -> RequestType {
+        match self {
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => RequestType::Embedding,
+            Self::ImageGenerations => RequestType::Image,
+            Self::Moderations => RequestType::Moderation,
+            Self::Rerank => RequestType::Rerank,
+        }
+    }
+
+    /// The model that the vendor takes where a body names none.
+    pub(crate) const fn default_model(self) -> Option<&'static str> {
+        match self {
+            Self::ImageGenerations => Some("dall-e-2"),
+            Self::Moderations => Some("omni-moderation-latest"),
+            _ => None,
+        }
+    }
 }
 
 /// A recognised route.
@@ -56,6 +105,10 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
         "/v1/chat/completions" => (Wire::Chat, plain(Wire::Chat, generate())),
         "/v1/responses" => (Wire::Responses, plain(Wire::Responses, generate())),
         "/v1/responses/input_tokens" => (Wire::Responses, plain(Wire::Responses, Action::CountTokens)),
+        "/v1/embeddings" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Embeddings))),
+        "/v1/images/generations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::ImageGenerations))),
+        "/v1/moderations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Moderations))),
+        "/v1/rerank" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Rerank))),
         _ => return find_models(method, path),
     };
     if method == Method::POST { Ok(route) } else { Err(NoRoute::WrongMethod(wire)) }
@@ -85,6 +138,8 @@ fn find_models(method: &Method, path: &str) -> Result<Route, NoRoute> {
         "generateContent" => Action::Generate { stream: Some(false) },
         "streamGenerateContent" => Action::Generate { stream: Some(true) },
         "countTokens" => Action::CountTokens,
+        "embedContent" => Action::Metered(Metered::EmbedContent),
+        "batchEmbedContents" => Action::Metered(Metered::BatchEmbedContents),
         _ => return Err(NoRoute::NotFound(Wire::Gemini)),
     };
     if method != Method::POST {
@@ -137,6 +192,13 @@ mod tests {
         for (method, path, want) in [
             (&post, "/v1/messages", Ok((Wire::Anthropic, Action::Generate { stream: None }, None))),
             (&post, "/v1/responses/input_tokens", Ok((Wire::Responses, Action::CountTokens, None))),
+            (&post, "/v1/embeddings", Ok((Wire::Chat, Action::Metered(Metered::Embeddings), None))),
+            (&Method::GET, "/v1/rerank", Err(NoRoute::WrongMethod(Wire::Chat))),
+            (
+                &post,
+                "/v1beta/models/embedder:batchEmbedContents",
+                Ok((Wire::Gemini, Action::Metered(Metered::BatchEmbedContents), Some("embedder"))),
+            ),
             (&Method::GET, "/v1/messages", Err(NoRoute::WrongMethod(Wire::Anthropic))),
             (&post, "/v1/messages/other", Err(NoRoute::NotFound(Wire::Anthropic))),
             (&Method::GET, "/v1/models", Ok((Wire::Chat, Action::ListModels, None))),

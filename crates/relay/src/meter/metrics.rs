@@ -2,6 +2,7 @@
 
 use domain::{
     format::{RequestType, UsageSource},
+    money::NanoUsd,
     records::UsageRow,
 };
 use prometheus_client::{
@@ -107,7 +108,8 @@ impl Metrics {
         self.cost.inc_by(u64::try_from(row.cost.total.0).unwrap_or(0));
         self.actual_cost.inc_by(u64::try_from(row.actual.total.0).unwrap_or(0));
         let counted = row.request_type == RequestType::CountTokens;
-        if row.usage_source == UsageSource::None && row.delivered && !counted {
+        let bills_nothing = row.usage_source == UsageSource::None && row.prices.per_request == NanoUsd::ZERO;
+        if bills_nothing && row.delivered && !counted {
             self.unbilled.inc();
         }
         if row.metadata.usage_disagrees {

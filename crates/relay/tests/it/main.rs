@@ -7,6 +7,7 @@ mod convert;
 mod counting;
 mod endings;
 mod lists;
+mod metered;
 mod money;
 mod refusals;
 mod schedule;
