@@ -4,6 +4,7 @@
 
 mod apply;
 mod check;
+mod circuits;
 pub mod document;
 mod export;
 #[cfg(any(test, fuzzing))]
@@ -13,5 +14,6 @@ mod money;
 
 pub use apply::{Action, ApplyError, ApplyOptions, Change, FieldChange, MintedKey, Report, Resolver, apply, preview};
 pub use check::{Checked, Finding, Level, check};
+pub use circuits::reset_circuit;
 pub use export::{ExportError, Secrets, export};
 pub use money::{book, reset_quota};

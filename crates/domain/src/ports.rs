@@ -110,6 +110,12 @@ pub trait Limiter: Send + Sync + 'static {
     fn upstream_rates(&self, route: &Route) -> Answer<Result<(), Busy>>;
 }
 
+/// Circuits of provider keys, as the control plane moves them.
+pub trait Circuits: Send + Sync + 'static {
+    /// Closes a key's circuit and ends its rests by hand; what an admin switched off stays off.
+    fn reset(&self, key: ProviderKeyId);
+}
+
 /// The slots of a provider key that a caller may use; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {

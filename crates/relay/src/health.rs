@@ -21,7 +21,7 @@ use domain::{
         affinity::{Conversation, Record, Served, Table},
         attempt::{Effect, Verdict},
         blame::Blame,
-        breaker::{Backoff, Caller, Change, Event, Stand, Weights},
+        breaker::{self, Backoff, Caller, Change, Event, Stand, Weights},
         health::{Failed, KeyState},
     },
 };
@@ -120,6 +120,10 @@ pub struct Health {
     /// Models that upstreams did not know, and how often in a row.
     unknown: papaya::HashMap<ModelId, AtomicU32>,
     any_unknown: AtomicBool,
+    /// The first opening of a circuit, in microseconds.
+    first_rest_us: i64,
+    /// Keys whose credentials were refused, that nobody was told of yet.
+    unusable: Mutex<Vec<ProviderKeyId>>,
     pub(crate) queue: Arc<Queue>,
 }
 
@@ -158,7 +162,7 @@ impl Probe {
 impl Drop for Probe {
     fn drop(&mut self) {
         if let Some(key) = &self.0 {
-            key.state().step(Event::Unprobed, 0, Backoff { cap_us: 0, chance: 0 });
+            key.state().step(Event::Unprobed, 0, Backoff { first_us: 0, cap_us: 0, chance: 0 });
         }
     }
 }
@@ -174,8 +178,16 @@ impl Health {
             blame: Mutex::default(),
             unknown: papaya::HashMap::new(),
             any_unknown: AtomicBool::new(false),
+            first_rest_us: breaker::FIRST_US,
+            unusable: Mutex::default(),
             queue: Arc::default(),
         }
+    }
+
+    /// Lets a circuit that opens for the first time rest so long.
+    #[must_use]
+    pub fn with_first_rest(self, rest: Duration) -> Self {
+        Self { first_rest_us: micros(rest), ..self }
     }
 
     /// The state of a process that serves nobody, before this catalog, and its limiter.
@@ -229,7 +241,7 @@ impl Health {
     /// Asks for the right to probe; `None` if a probe is out, or it is not time.
     pub(crate) fn probe(&self, key: &ProviderKey, forced: bool, now_us: i64) -> Option<Probe> {
         let live = self.key(key.id, now_us);
-        let change = live.state().step(Event::Asked { forced }, now_us, backoff(key, now_us));
+        let change = live.state().step(Event::Asked { forced }, now_us, self.backoff(key, now_us));
         (change == Some(Change::Probe)).then(|| Probe(Some(live)))
     }
 
@@ -243,11 +255,17 @@ impl Health {
             blame.failed(failed.by, key.id, another, now_us);
             failed.suspect = blame.is_suspect(failed.by, now_us);
         }
-        let change = self.key(key.id, now_us).state().failed(&failed, now_us, backoff(key, now_us));
+        let change = self.key(key.id, now_us).state().failed(&failed, now_us, self.backoff(key, now_us));
         if let Some(Change::Opened { until_us }) = change {
             let rest_s = (until_us - now_us) / 1_000_000;
             warn!(provider_key.id = %key.id, provider = %route.provider.name, verdict = %failed.verdict, rest_s,
                 "the circuit of provider key {:?} of {} opened", key.name, route.provider.name);
+        }
+        if failed.verdict == Verdict::KeyUnusable {
+            let mut unusable = self.unusable();
+            if !unusable.contains(&key.id) {
+                unusable.push(key.id);
+            }
         }
         if failed.verdict == Verdict::UnknownModel {
             let times = self
@@ -267,7 +285,7 @@ impl Health {
     pub(crate) fn succeeded(&self, route: &Route, by: Caller, probe: bool, took: Duration, now_us: i64) {
         let key = &route.key;
         self.blame().succeeded(by, now_us);
-        let change = self.key(key.id, now_us).state().succeeded(by, probe, took, now_us, backoff(key, now_us));
+        let change = self.key(key.id, now_us).state().succeeded(by, probe, took, now_us, self.backoff(key, now_us));
         if change == Some(Change::Closed) {
             info!(provider_key.id = %key.id, provider = %route.provider.name,
                 "provider key {:?} of {} serves again", key.name, route.provider.name);
@@ -310,6 +328,11 @@ impl Health {
         self.key(id, now_us).state().reset(now_us);
     }
 
+    /// Keys whose credentials were refused since this was asked last: an admin should know.
+    pub fn take_unusable(&self) -> Vec<ProviderKeyId> {
+        std::mem::take(&mut self.unusable())
+    }
+
     /// Models that are skipped because their upstreams do not know them.
     pub fn unknown_models(&self) -> Vec<ModelId> {
         let unknown = self.unknown.pin();
@@ -322,9 +345,22 @@ impl Health {
         self.unknown.pin().remove(&model);
     }
 
+    /// An opening's length, with chance from the clock and the key's random id.
+    fn backoff(&self, key: &ProviderKey, now_us: i64) -> Backoff {
+        let (_, low) = key.id.uuid().as_u64_pair();
+        let mixed = (low ^ now_us.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let cap_us = i64::from(key.max_probe_interval_minutes) * MINUTE_US;
+        Backoff { first_us: self.first_rest_us, cap_us, chance: u32::try_from(mixed >> 32).unwrap_or(0) }
+    }
+
     fn is_unknown(&self, model: ModelId) -> bool {
         self.any_unknown.load(Ordering::Acquire)
             && self.unknown.pin().get(&model).is_some_and(|times| times.load(Ordering::Relaxed) >= UNKNOWN_MAX)
+    }
+
+    fn unusable(&self) -> MutexGuard<'_, Vec<ProviderKeyId>> {
+        self.unusable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn blame(&self) -> MutexGuard<'_, Blame> {
@@ -334,15 +370,6 @@ impl Health {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.affinity.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An opening's cap, and chance from the clock and the key's random id.
-fn backoff(key: &ProviderKey, now_us: i64) -> Backoff {
-    let (_, low) = key.id.uuid().as_u64_pair();
-    let mixed = (low ^ now_us.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let cap_us = i64::from(key.max_probe_interval_minutes) * MINUTE_US;
-    Backoff { cap_us, chance: u32::try_from(mixed >> 32).unwrap_or(0) }
 }
 
 fn room(state: &KeyState, key: &ProviderKey, in_flight: u32, cold: bool, now_us: i64) -> Room {

@@ -29,8 +29,9 @@ pub use body::{Aborted, Body};
 
 use domain::{
     format::Family,
+    ids::ProviderKeyId,
     ledger::Ledger,
-    ports::{Clock, Directory, Keyring, Limiter, Recorder},
+    ports::{Circuits, Clock, Directory, Keyring, Limiter, Recorder},
 };
 use http::{Request, Response};
 use ipnet::IpNet;
@@ -73,6 +74,8 @@ pub struct Bounds {
     pub max_candidates: u32,
     /// How long a request waits for a slot when all that could serve it are busy; 0 is not at all.
     pub queue_wait: Duration,
+    /// How long a failing provider key's circuit rests when it opens for the first time.
+    pub first_rest: Duration,
     /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -109,9 +112,9 @@ impl Relay {
     ) -> Self {
         Self(Arc::new(Core {
             budget: ingress::body::Budget::new(bounds.request_budget),
-            bounds,
             client,
-            health: health::Health::new(ports.limiter.clone(), ports.ledger.clone()),
+            health: health::Health::new(ports.limiter.clone(), ports.ledger.clone()).with_first_rest(bounds.first_rest),
+            bounds,
             ports,
             doorman: directory::Doorman::default(),
             lists: lists::ListRates::default(),
@@ -140,6 +143,12 @@ impl Relay {
         B::Error: std::fmt::Display,
     {
         pipeline::serve(&self.0, request, peer).await
+    }
+}
+
+impl Circuits for Relay {
+    fn reset(&self, key: ProviderKeyId) {
+        self.0.health.reset(key, self.0.ports.clock.unix_us());
     }
 }
 

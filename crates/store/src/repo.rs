@@ -12,6 +12,7 @@ pub mod global_models;
 pub mod live;
 pub mod mappings;
 pub mod models;
+pub mod notifications;
 pub mod prices;
 pub mod provider_keys;
 pub mod providers;

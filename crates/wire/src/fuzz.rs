@@ -56,7 +56,8 @@ pub fn splice(data: &[u8]) {
     let stripped = crate::splice(&body, recode::strip_params(&body, &["a".into(), "stream".into(), "user".into()]));
     assert!(is_json(&stripped.concat()), "a stripped body is no JSON");
 
-    let asks = (wire == Wire::Chat).then(|| recode::ask_usage(&peek)).flatten();
+    // A body without members names no model, and asks for no stream.
+    let asks = (wire == Wire::Chat && !peek.root_empty).then(|| recode::ask_usage(&peek)).flatten();
     let asked = asks.is_some();
     let mut edits: Vec<_> = recode::set_model(&peek, "na\"me").into_iter().chain(asks).collect();
     edits.extend(recode::set_model_echoes(&peek, "na\"me"));

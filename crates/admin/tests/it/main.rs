@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod check;
+mod circuits;
 mod example;
 mod export;
 mod generated;

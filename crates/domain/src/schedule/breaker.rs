@@ -16,8 +16,8 @@ const OUTCOMES_MIN: usize = 5;
 const GOOD_TO_CLOSE: u8 = 3;
 /// … and failures that open it again.
 const BAD_TO_OPEN: u8 = 2;
-/// The first opening's length.
-const FIRST_US: i64 = 30_000_000;
+/// The first opening's length, unless somebody sets another.
+pub const FIRST_US: i64 = 30_000_000;
 /// Openings are forgotten after so long without one.
 const HEALTHY_US: i64 = 600_000_000;
 /// What a refused credential counts as: it was open so often before, at least.
@@ -225,9 +225,11 @@ pub enum Change {
     Closed,
 }
 
-/// The length of an opening: its cap, and chance.
+/// The length of an opening: the first one's, the cap, and chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
+    /// Usually [`FIRST_US`], in microseconds.
+    pub first_us: i64,
     /// `max_probe_interval_minutes`.
     pub cap_us: i64,
     /// Uniform over all of `u32`.
@@ -235,10 +237,10 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// 30 s × 2^`trips`, give or take a fifth, at most the cap.
+    /// The first length × 2^`trips`, give or take a fifth, at most the cap.
     fn wait_us(self, trips: u32) -> i64 {
-        let full = FIRST_US << trips.min(20);
-        let jitter = (i128::from(full / 5 * 2) * i128::from(self.chance)) >> 32; // below 2⁴⁵
+        let full = self.first_us.saturating_mul(1 << trips.min(20));
+        let jitter = (i128::from(full / 5 * 2) * i128::from(self.chance)) >> 32; // at most two fifths of `full`
         (full - full / 5 + i64::try_from(jitter).unwrap_or(0)).min(self.cap_us)
     }
 }

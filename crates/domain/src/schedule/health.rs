@@ -184,7 +184,7 @@ impl KeyState {
 
     /// Clears the breaker and the rests by hand; what an admin switched off stays off.
     pub fn reset(&mut self, now_us: i64) {
-        self.step(Event::Reset, now_us, Backoff { cap_us: 0, chance: 0 });
+        self.step(Event::Reset, now_us, Backoff { first_us: 0, cap_us: 0, chance: 0 });
         self.cool_until_us = 0;
         self.cool_models.clear();
         self.refused = None;

@@ -169,6 +169,13 @@ settings! {
         max_wait: String,
     }
 
+    /// Circuits of provider keys.
+    breaker: Breaker {
+        /// How long a provider key that fails is left alone before a request probes it, when its circuit opens for the first
+        /// time; each opening after that doubles it, up to the key's `max_probe_interval_minutes`. As text with a unit.
+        first_rest: String,
+    }
+
     /// The end of the process.
     shutdown: Shutdown {
         /// How long open answers may take to end after SIGTERM, as text with a unit. A second signal ends them at once.

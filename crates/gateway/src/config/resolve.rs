@@ -123,6 +123,7 @@ pub(super) fn resolve(raw: Raw, master_key: Option<&String>, layers: &Layers) ->
     let prefix = check.ok("client_key_prefix", key_prefix(raw.client_key_prefix));
     let journal_sync = check.ok("journal.sync", raw.journal.sync.parse().map_err(str::to_owned));
     let queue_wait = check.ok("queue.max_wait", time(&raw.queue.max_wait));
+    let first_rest = check.ok("breaker.first_rest", time(&raw.breaker.first_rest));
     let grace = check.ok("shutdown.grace", time(&raw.shutdown.grace));
     let log_level = check.ok("log.level", level(&raw.log.level));
     let log_format = check.ok("log.format", format(&raw.log.format));
@@ -150,6 +151,7 @@ pub(super) fn resolve(raw: Raw, master_key: Option<&String>, layers: &Layers) ->
                 total_timeout: Duration::from_secs(total_timeout_s?),
                 max_candidates: max_candidates?,
                 queue_wait: queue_wait?,
+                first_rest: first_rest?,
                 trusted_proxies,
             },
             cors_origins,

@@ -41,6 +41,7 @@ fn defaults_hold_without_any_source() {
     assert_eq!(config.bounds.total_timeout, Duration::from_mins(15));
     assert_eq!(config.bounds.max_candidates, 5);
     assert_eq!(config.bounds.queue_wait, Duration::from_secs(2));
+    assert_eq!(config.bounds.first_rest, Duration::from_secs(30));
     assert!(config.bounds.trusted_proxies.is_empty() && config.cors_origins.is_empty());
     assert_eq!(config.shutdown_grace, Duration::from_mins(10));
     assert_eq!(config.client_key_prefix, "sk");

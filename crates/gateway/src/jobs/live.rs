@@ -9,7 +9,10 @@ use domain::{
 };
 use relay::{Relay, health::Health, limiter::Local};
 use std::{collections::HashMap, hash::Hash, mem, sync::Arc, time::Duration};
-use store::{Db, DbError, repo::live};
+use store::{
+    Db, DbError,
+    repo::{live, notifications},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is written.
@@ -41,6 +44,8 @@ pub(crate) struct Kept {
     minutes: HashMap<ProviderId, FixedMinute>,
     /// Models that were written as unavailable at the last turn: by now the catalog says so.
     unavailable: Vec<ModelId>,
+    /// Keys whose credentials are refused, that nobody was told of yet.
+    unusable: Vec<ProviderKeyId>,
 }
 
 impl Kept {
@@ -65,7 +70,8 @@ impl Kept {
         let keys: Vec<_> = changed(health.states(), &self.keys);
         let minutes: Vec<_> = changed(limiter.minutes_of_all(), &self.minutes);
         let unavailable = health.unknown_models();
-        if keys.is_empty() && minutes.is_empty() && unavailable.is_empty() {
+        self.unusable.extend(health.take_unusable());
+        if keys.is_empty() && minutes.is_empty() && unavailable.is_empty() && self.unusable.is_empty() {
             return Ok(());
         }
         let mut tx = db.begin().await?;
@@ -78,7 +84,17 @@ impl Kept {
         for model in &unavailable {
             live::model_unavailable(&mut tx, *model).await?;
         }
+        let mut told = Vec::new();
+        for key in &self.unusable {
+            if notifications::key_unusable(&mut tx, *key).await? {
+                told.push(*key);
+            }
+        }
         tx.commit().await?;
+        self.unusable.clear();
+        for key in told {
+            tracing::warn!(provider_key.id = %key, "the credential of a provider key is refused; admins are notified");
+        }
         self.keys.extend(keys);
         self.minutes.extend(minutes);
         self.unavailable = unavailable;

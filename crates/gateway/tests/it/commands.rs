@@ -43,7 +43,7 @@ pub(crate) fn folder_with(base_url: &str) -> Home {
 }
 
 /// Writes a document, and settings that name the database.
-fn write_documents(home: &Home, base_url: &str) {
+pub(crate) fn write_documents(home: &Home, base_url: &str) {
     let mut text = format!(
         "users: [{{username: ann, email: ann@example.com, password: null}}]\n\
          api_keys: [{{name: laptop, user: ann, key: {CLIENT_KEY}}}, {{name: phone, user: ann}}]\n\
@@ -81,6 +81,11 @@ impl Serving {
         let next = lines.next_line().await.unwrap().unwrap();
         assert!(next.starts_with("egress.allow"), "{next}");
         Self { child, address, said }
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// Ends it as an operator does; its log.

@@ -1,14 +1,19 @@
 //! Scheduling on the running gateway: warm caches, failing keys, callers' mistakes, and what a restart keeps.
 
 use crate::{
-    commands::{Serving, folder_with, run},
+    commands::{Serving, folder_with, run, write_documents},
     support::{Ask, Wire, gateway, provider},
 };
-use std::{collections::HashMap, fmt::Write as _, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    time::Duration,
+};
 use testkit::{ErrorShape, Reply, Upstream, servers::Home};
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
-testkit::on_both![limits_and_open_circuits_survive_a_restart];
+testkit::on_both![limits_and_open_circuits_survive_a_restart, a_killed_program_goes_on_counting_where_it_was,];
 
 fn served() -> Reply {
     Reply::text(["hello"]).usage(12, 2)
@@ -96,19 +101,19 @@ async fn a_failing_key_is_left_alone_and_callers_mistakes_leave_everybody_else_a
     gw.stop().await;
 }
 
-/// The program itself: agents stay on their keys, a failing key is left alone, a mistake is nobody else's, and all of it can
-/// be asked beside the running process.
+/// The program itself: a failing key is left alone, a mistake is nobody else's, and all of it can be asked beside the running
+/// process.
 #[tokio::test]
 async fn the_program_schedules_and_tells_what_it_knows() {
     let failing = upstream(Reply::error(ErrorShape::Server)).await;
     let mut serving = Vec::new();
     for _ in 0..2 {
-        serving.push(upstream(served().cache(4_000, 100, 0)).await);
+        serving.push(upstream(served()).await);
     }
     let folder = folder_with(&failing.base_url());
     let document = folder.path().join("catalog.yaml");
     let text = std::fs::read_to_string(&document).unwrap();
-    let mut text = text.replace("name: laptop,", "name: laptop, rate_limit: null,");
+    let mut text = text.replace("name: laptop,", "name: laptop, rate_limit: null, concurrent_limit: null,");
     for (number, upstream) in (1..).zip(&serving) {
         let equal = provider(number, &upstream.base_url());
         write!(text, "{}", equal.replace(&format!("provider_priority: {number}"), "provider_priority: 1")).unwrap();
@@ -118,27 +123,19 @@ async fn the_program_schedules_and_tells_what_it_knows() {
     let ask =
         |session: &str| Ask::on(program.address, Wire::Messages, "hi").header("x-claude-code-session-id", session);
 
-    for _ in 0..10 {
-        for session in 0..10 {
-            assert_eq!(ask(&format!("agent-{session}")).whole().await.status, 200);
-        }
+    for session in 0..20 {
+        assert_eq!(ask(&format!("agent-{session}")).whole().await.status, 200);
     }
     assert_eq!(failing.requests().len(), 5, "five outcomes, then its circuit is open");
-    let mut homes: HashMap<String, Vec<usize>> = HashMap::new();
-    for (number, upstream) in serving.iter().enumerate() {
-        for request in upstream.requests() {
-            homes.entry(request.header("x-claude-code-session-id").unwrap().to_owned()).or_default().push(number);
-        }
-    }
-    assert!(homes.values().all(|turns| turns.len() == 10 && turns.iter().all(|at| *at == turns[0])), "{homes:?}");
 
+    let asked = |upstreams: &[Upstream]| upstreams.iter().map(|upstream| upstream.requests().len()).sum::<usize>();
+    let before = asked(&serving);
     let mistaken: Vec<Upstream> =
         serving.into_iter().map(|upstream| upstream.always(Reply::error(ErrorShape::ContextTooLong))).collect();
     for _ in 0..20 {
         assert_eq!(ask("too-long").whole().await.status, 400);
     }
-    let asked: usize = mistaken.iter().map(|upstream| upstream.requests().len()).sum();
-    assert_eq!(asked, 100 + 20, "each mistake was one upstream's business");
+    assert_eq!(asked(&mistaken), before + 20, "each mistake was one upstream's business");
 
     // What it knows is in the database within seconds.
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -157,4 +154,135 @@ async fn the_program_schedules_and_tells_what_it_knows() {
         sleep(Duration::from_millis(100)).await;
     }
     program.terminate().await;
+}
+
+/// Agents, the turns of each, and the keys that serve them.
+const SESSIONS: usize = 50;
+const TURNS: u64 = 100;
+const KEYS: usize = 8;
+/// What an agent's prompt grows by in each turn, in tokens.
+const GROWTH: u64 = 1_000;
+
+#[tokio::test]
+async fn the_program_keeps_fifty_agents_on_the_keys_that_have_their_caches() {
+    let upstream = upstream(served().cache(4_000, 100, 0)).await;
+    let folder = folder_with(&upstream.base_url());
+    let document = folder.path().join("catalog.yaml");
+    let keys: Vec<String> = (0..KEYS).map(|key| format!("{{name: k{key}, api_key: sk-upstream-{key}}}")).collect();
+    let text = std::fs::read_to_string(&document).unwrap();
+    let text = text.replace("name: laptop,", "name: laptop, rate_limit: null, concurrent_limit: null,");
+    std::fs::write(&document, text.replace("{name: main, api_key: sk-upstream}", &keys.join(", "))).unwrap();
+    let program = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
+
+    let agents = TaskTracker::new();
+    for session in 0..SESSIONS {
+        let ask = Ask::on(program.address, Wire::Messages, "go on");
+        let ask = ask.header("x-claude-code-session-id", &format!("agent-{session}"));
+        agents.spawn(async move {
+            for _ in 0..TURNS {
+                assert_eq!(ask.clone().whole().await.status, 200);
+            }
+        });
+    }
+    agents.close();
+    agents.wait().await;
+    program.terminate().await;
+
+    // A turn finds in the cache what its session's last turn at the same key left there.
+    let (mut turn_of, mut cached) = (HashMap::new(), HashMap::new());
+    let (mut hit, mut cacheable) = (0, 0);
+    for request in upstream.requests() {
+        let header = |name| request.header(name).unwrap().to_owned();
+        let (session, key) = (header("x-claude-code-session-id"), header("x-api-key"));
+        let turn: &mut u64 = turn_of.entry(session.clone()).or_default();
+        let there: &mut u64 = cached.entry((session, key)).or_default();
+        cacheable += *turn * GROWTH;
+        hit += (*there).min(*turn * GROWTH);
+        *turn += 1;
+        *there = *turn * GROWTH;
+    }
+    assert_eq!(turn_of.values().copied().collect::<Vec<_>>(), [TURNS; SESSIONS]);
+    let used: HashSet<&String> = cached.keys().map(|(_, key)| key).collect();
+    assert!(used.len() > KEYS / 2, "spread over the keys: {used:?}");
+    println!("{SESSIONS} sessions of {TURNS} turns over {KEYS} keys: {hit} of {cacheable} cacheable tokens hit");
+    assert!(hit * 100 >= cacheable * 95, "{hit} of {cacheable}");
+}
+
+/// Ten minutes of failure, 300 times as fast: circuits rest for 100 ms instead of 30 s when they open first.
+#[tokio::test]
+async fn the_program_leaves_a_key_that_fails_for_ten_minutes_alone_and_is_back_within_a_probe_interval() {
+    const FASTER: u32 = 300;
+    let first_rest = Duration::from_secs(30) / FASTER;
+    let failing = upstream(Reply::error(ErrorShape::Server)).await;
+    let serving = upstream(served()).await;
+    let folder = folder_with(&failing.base_url());
+    let document = folder.path().join("catalog.yaml");
+    let text = std::fs::read_to_string(&document).unwrap();
+    let text = text.replace("name: laptop,", "name: laptop, rate_limit: null, concurrent_limit: null,");
+    std::fs::write(&document, text + &provider(1, &serving.base_url())).unwrap();
+    let settings = format!("[breaker]\nfirst_rest = '{}ms'\n", first_rest.as_millis());
+    std::fs::write(folder.path().join("tollgate.toml"), settings).unwrap();
+    let program = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
+    let mut asked = 0;
+    let mut ask = async || {
+        asked += 1;
+        let session = format!("s{asked}");
+        let ask = Ask::on(program.address, Wire::Messages, "hi").header("x-claude-code-session-id", &session);
+        assert_eq!(ask.whole().await.status, 200, "whoever fails, the other serves");
+    };
+
+    while failing.requests().len() < 5 {
+        ask().await;
+    }
+    let opened = Instant::now();
+    while opened.elapsed() < Duration::from_mins(10) / FASTER {
+        ask().await;
+    }
+    let touched = failing.requests().len() - 5;
+    assert!((2..=10).contains(&touched), "{touched} requests after its circuit opened");
+
+    let recovered = failing.always(served());
+    let since = Instant::now();
+    // Two failed probes were one opening more; each is twice as long, give or take a fifth.
+    let interval = first_rest * (1 << (touched / 2)) * 6 / 5;
+    while recovered.requests().len() < 5 + touched + 3 {
+        assert!(since.elapsed() < interval + Duration::from_millis(500), "not back after {interval:?}");
+        ask().await;
+    }
+    let (here, there) = (recovered.requests().len(), serving.requests().len());
+    for _ in 0..20 {
+        ask().await;
+    }
+    assert_eq!(
+        (recovered.requests().len(), serving.requests().len()),
+        (here + 20, there),
+        "all of its traffic is back"
+    );
+    program.terminate().await;
+}
+
+/// A process that is killed loses no attempt of a key's day; who should know of a refused key is told once.
+async fn a_killed_program_goes_on_counting_where_it_was(home: Home) {
+    let refusing = upstream(Reply::error(ErrorShape::BadKey)).await;
+    let serving = upstream(served()).await;
+    write_documents(&home, &refusing.base_url());
+    let document = home.path().join("catalog.yaml");
+    let text = std::fs::read_to_string(&document).unwrap() + &provider(1, &serving.base_url());
+    std::fs::write(&document, text.replace("api_key: sk-upstream", "api_key: sk-upstream, daily_limit: 3")).unwrap();
+    let program = Serving::start(home.path(), &["--catalog", "catalog.yaml"]).await;
+    for _ in 0..2 {
+        assert_eq!(Ask::on(program.address, Wire::Messages, "hi").whole().await.status, 200);
+    }
+    program.kill().await;
+
+    let program = Serving::start(home.path(), &[]).await;
+    assert_eq!(Ask::on(program.address, Wire::Messages, "hi").whole().await.status, 200);
+    assert_eq!(
+        Ask::on(program.address, Wire::Messages, "hi").whole().await.status,
+        503,
+        "three of the day are used up"
+    );
+    assert_eq!(serving.requests().len(), 3);
+    let log = program.terminate().await;
+    assert_eq!(log.matches("admins are notified").count(), 1, "{log}");
 }

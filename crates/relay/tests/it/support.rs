@@ -213,6 +213,7 @@ pub(crate) fn gateway() -> Builder {
         total_timeout: Duration::from_mins(15),
         max_candidates: 5,
         queue_wait: Duration::from_secs(2),
+        first_rest: Duration::from_secs(30),
         trusted_proxies: Vec::new(),
     };
     Builder { parts, bounds, hosts: Vec::new(), egress: Vec::new() }

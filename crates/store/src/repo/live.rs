@@ -67,6 +67,14 @@ pub async fn write_key(tx: &mut Tx, id: ProviderKeyId, state: &KeyState) -> Resu
     Ok(())
 }
 
+/// Closes a key's circuit and forgets what it was opened for; false if the key is gone.
+pub async fn reset_circuit(tx: &mut Tx, id: ProviderKeyId) -> Result<bool, DbError> {
+    const RESET: &str = "UPDATE provider_api_keys SET circuit_breaker_open = FALSE, circuit_breaker_open_at = NULL, \
+        circuit_breaker_trips = 0, next_probe_at = NULL, half_open_until = NULL, half_open_successes = 0, \
+        half_open_failures = 0, request_results_window = '[]', health_score = 1000000 WHERE id = $1";
+    Ok(tx.run(RESET, vec![id.uuid().into()]).await? > 0)
+}
+
 /// What was known of every key. A probe that was out is out no more.
 pub async fn keys(tx: &mut Tx) -> Result<Vec<(ProviderKeyId, KeyState)>, DbError> {
     const READ: &str = "SELECT id, request_count, success_count, learned_max_concurrent, concurrent_429_count, \

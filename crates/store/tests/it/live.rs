@@ -8,16 +8,20 @@ use domain::{
         health::KeyState,
     },
 };
-use store::{Store, load, repo::live};
+use store::{
+    Store, load,
+    repo::{live, notifications},
+};
 use testkit::servers::Home;
 
 testkit::on_both![
     what_was_known_of_a_key_is_known_again,
     a_providers_minute_is_known_again,
     an_unavailable_model_is_in_the_next_catalog,
+    a_refused_key_is_told_of_once_a_day,
 ];
 
-const BACKOFF: Backoff = Backoff { cap_us: 1_920_000_000, chance: 7 };
+const BACKOFF: Backoff = Backoff { first_us: 30_000_000, cap_us: 1_920_000_000, chance: 7 };
 
 async fn write(store: &Store, state: &KeyState) -> KeyState {
     let mut tx = store.db().begin().await.unwrap();
@@ -65,6 +69,23 @@ async fn a_providers_minute_is_known_again(home: Home) {
     tx.commit().await.unwrap();
     let mut tx = store.db().read().await.unwrap();
     assert_eq!(live::minutes(&mut tx).await.unwrap(), [(sample::provider(), minute)]);
+}
+
+async fn a_refused_key_is_told_of_once_a_day(home: Home) {
+    let store = sample::store(&home).await;
+    sample::seed(&store).await;
+    let tell = async |key| {
+        let mut tx = store.db().begin().await.unwrap();
+        let told = notifications::key_unusable(&mut tx, key).await.unwrap();
+        tx.commit().await.unwrap();
+        told
+    };
+    assert!(tell(sample::provider_key()).await);
+    assert!(!tell(sample::provider_key()).await, "told already");
+    assert!(!tell(store::mint()).await, "it is gone");
+    sample::run(&store, "UPDATE notifications SET period = 'yesterday'").await;
+    assert!(tell(sample::provider_key()).await, "another day");
+    assert_eq!(sample::number(&store, "SELECT COUNT(*) AS n FROM notifications WHERE kind = 'key_unusable'").await, 2);
 }
 
 async fn an_unavailable_model_is_in_the_next_catalog(home: Home) {

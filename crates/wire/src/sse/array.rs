@@ -88,9 +88,11 @@ impl Fields for Writer<'_> {
         }
     }
 
-    fn data(&mut self, piece: &[u8]) {
+    fn data(&mut self, mut piece: &[u8]) {
         if self.array.element == Element::Empty {
-            match piece.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            // Blanks before an element are none of it, in whatever pieces they come.
+            piece = piece.trim_ascii_start();
+            match piece.first() {
                 None => return,
                 Some(b'{') => {
                     self.array.separate(self.out);

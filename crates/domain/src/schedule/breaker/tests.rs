@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 const S: i64 = 1_000_000;
 /// A cap of 32 minutes and chance in its middle: an opening lasts exactly its nominal time.
-const MIDDLE: Backoff = Backoff { cap_us: 32 * 60 * S, chance: 1 << 31 };
+const MIDDLE: Backoff = Backoff { first_us: FIRST_US, cap_us: 32 * 60 * S, chance: 1 << 31 };
 
 fn ended(ok: bool, by: u64) -> Event {
     Event::Ended { ok, by: Caller(by), probe: false }
@@ -126,7 +126,7 @@ fn a_probe_can_be_forced_but_not_doubled() {
 
 #[test]
 fn an_opening_varies_by_a_fifth_within_its_cap() {
-    let wait = |chance, cap_us, trips| Backoff { cap_us, chance }.wait_us(trips);
+    let wait = |chance, cap_us, trips| Backoff { first_us: FIRST_US, cap_us, chance }.wait_us(trips);
     assert_eq!(wait(0, 1_000 * S, 0), 24 * S);
     assert!((36 * S - 1..=36 * S).contains(&wait(u32::MAX, 1_000 * S, 0)));
     assert_eq!(wait(u32::MAX, 100 * S, 5), 100 * S);

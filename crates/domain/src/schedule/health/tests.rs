@@ -2,7 +2,7 @@ use super::*;
 use crate::{catalog::tests::id, schedule::breaker::State};
 
 const S: i64 = 1_000_000;
-const BACKOFF: Backoff = Backoff { cap_us: 1_920 * S, chance: 1 << 31 };
+const BACKOFF: Backoff = Backoff { first_us: 30 * S, cap_us: 1_920 * S, chance: 1 << 31 };
 
 fn failed(verdict: Verdict, by: u64) -> Failed {
     Failed {
