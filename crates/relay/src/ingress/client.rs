@@ -113,6 +113,8 @@ fn half(hasher: Sha256) -> [u8; 16] {
 }
 
 #[cfg(test)]
+mod captured;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::ingress::credentials::{self, Presented};
