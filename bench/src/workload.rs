@@ -1,5 +1,6 @@
 //! The workloads, and the order in which everything is measured.
 
+mod client_keys;
 mod closed;
 mod journal;
 mod latency;
@@ -33,6 +34,8 @@ pub(crate) enum Which {
     Memory,
     /// Time until the gateway answers.
     Start,
+    /// A catalog of 100,000 client keys: how long it takes to load, and what it occupies.
+    ClientKeys,
     /// The records of requests: written to the journal, shipped to the database.
     Records,
 }
@@ -81,6 +84,9 @@ pub(crate) async fn run(only: &[Which], targets: &[Kind], scale: f64) -> Result<
     found.tables.extend(memory);
     if wanted(Which::Start) && run.kinds.contains(&Kind::Tollgate) {
         found.tables.push(start::measure(&run).await?);
+    }
+    if wanted(Which::ClientKeys) && run.kinds.contains(&Kind::Tollgate) {
+        found.tables.push(client_keys::measure(&run).await?);
     }
     if wanted(Which::Records) && run.kinds.contains(&Kind::Tollgate) {
         found.tables.push(journal::measure(&run).await?);

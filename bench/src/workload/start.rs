@@ -36,7 +36,9 @@ pub(super) async fn measure(run: &Run) -> Result<Table> {
         let gateway = Gateway::prepare(folder.path(), upstream.address, client_keys)?;
         let mut times_ms = Vec::new();
         for _ in 0..scaled(STARTS, run.scale, 1) {
-            times_ms.push(start(&gateway).await?);
+            let (took_ms, program) = start(&gateway).await?;
+            program.stop().await?;
+            times_ms.push(took_ms);
         }
         let (middle, most) = (median(times_ms.clone()), times_ms.into_iter().fold(0.0, f64::max));
         progress(&format!("start with {client_keys} client keys: {middle:.1} ms, at most {most:.1} ms"));
@@ -55,8 +57,8 @@ pub(super) async fn measure(run: &Run) -> Result<Table> {
     })
 }
 
-/// One start, in milliseconds.
-async fn start(gateway: &Gateway) -> Result<f64> {
+/// One start, in milliseconds, and what was started.
+pub(super) async fn start(gateway: &Gateway) -> Result<(f64, Program)> {
     let address = free_address().await?;
     let began = Instant::now();
     let mut program = Program::spawn(&mut gateway.serve(address), address, &gateway.log())?;
@@ -67,9 +69,7 @@ async fn start(gateway: &Gateway) -> Result<f64> {
         }
         sleep(Duration::from_millis(1)).await;
     }
-    let took = began.elapsed();
-    program.stop().await?;
-    Ok(took.as_secs_f64() * 1e3)
+    Ok((began.elapsed().as_secs_f64() * 1e3, program))
 }
 
 async fn healthy(address: SocketAddr) -> bool {

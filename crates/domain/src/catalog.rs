@@ -46,7 +46,7 @@ pub struct Catalog {
     pub global_models: HashMap<GlobalModelId, Arc<GlobalModel>>,
     /// Providers in order of name.
     pub providers: Vec<Arc<Provider>>,
-    by_hash: HashMap<KeyHash, ClientKeyId>,
+    by_hash: HashMap<KeyHash, Arc<ClientKey>>,
     by_name: HashMap<String, GlobalModelId>,
     claims: HashMap<String, Vec<ModelId>>,
     /// For each global model, everything that could serve it.
@@ -70,11 +70,11 @@ pub struct Route {
 }
 
 impl Catalog {
-    /// The client key whose text has this hash; a rotated key's former hash counts until its date.
+    /// The client key whose text has this hash, by one look-up; a rotated key's former hash counts until its date.
     ///
     /// `now_us` is Unix time in microseconds.
     pub fn client_key(&self, hash: &KeyHash, now_us: i64) -> Option<&Arc<ClientKey>> {
-        let key = self.client_keys.get(self.by_hash.get(hash)?)?;
+        let key = self.by_hash.get(hash)?;
         let current = key.key_hash == *hash || key.previous_valid_until.is_some_and(|until| now_us < until);
         current.then_some(key)
     }
@@ -118,5 +118,7 @@ impl Catalog {
     }
 }
 
+#[cfg(test)]
+mod size;
 #[cfg(test)]
 pub(crate) mod tests;

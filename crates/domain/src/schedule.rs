@@ -141,4 +141,6 @@ pub struct Skip {
 }
 
 #[cfg(test)]
+mod allocations;
+#[cfg(test)]
 mod tests;

@@ -37,6 +37,8 @@ impl Catalog {
             Self { revision: parts.revision, shipped: parts.shipped, settings: parts.settings, ..Self::default() };
         catalog.users = parts.users.into_iter().map(|user| (user.id, Arc::new(user))).collect();
 
+        catalog.by_hash.reserve(parts.client_keys.len());
+        catalog.client_keys.reserve(parts.client_keys.len());
         for key in parts.client_keys {
             if let Some(owner) = key.user_id
                 && !catalog.users.contains_key(&owner)
@@ -46,10 +48,10 @@ impl Catalog {
             }
             let key = Arc::new(key);
             for hash in [Some(key.key_hash), key.previous_key_hash].into_iter().flatten() {
-                if let Some(other) = catalog.by_hash.insert(hash, key.id)
-                    && other != key.id
+                if let Some(other) = catalog.by_hash.insert(hash, key.clone())
+                    && other.id != key.id
                 {
-                    return Err(Inconsistent::DoubledKey(other.to_string(), key.id.to_string()));
+                    return Err(Inconsistent::DoubledKey(other.id.to_string(), key.id.to_string()));
                 }
             }
             catalog.client_keys.insert(key.id, key);
