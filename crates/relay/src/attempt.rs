@@ -10,7 +10,7 @@ mod waiting;
 
 pub(crate) use exchange::{Changes, Commit, Failure, Sending, Shape, Tap};
 pub(crate) use request::Targets;
-pub(crate) use sanitise::{Hidden, sanitise};
+pub(crate) use sanitise::{Hidden, sanitise, without_key};
 pub(crate) use verdict::judge_words;
 
 use crate::{
@@ -178,11 +178,11 @@ async fn candidate(
         };
         flight.begin(place, route, names[name], (held, probe.take()), &exchange.changes);
         flight.send(Box::pin(exchange.run()));
-        let failure = match flight.exchanged().await {
+        let mut failure = match flight.exchanged().await {
             Ok(commit) => return One::Answer(commit),
             Err(failure) => failure,
         };
-        probe = flight.failed(&failure);
+        probe = flight.failed(&mut failure);
         let left = Left {
             // A probe asks once: a key that fails it is left alone.
             retries: if probe.is_some() { 0 } else { route.endpoint.max_retries.saturating_sub(retries) },

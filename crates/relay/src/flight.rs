@@ -6,7 +6,7 @@
 use crate::{
     Core,
     admit::money::Bounds,
-    attempt::{Changes, Commit, Failure, Sending},
+    attempt::{Changes, Commit, Failure, Sending, without_key},
     body::drain,
     call::Call,
     health::{Held, Probe},
@@ -22,7 +22,7 @@ use domain::{
     records::{AttemptEnded, AttemptOutcome, CandidateRow, TRACE_MAX, Trace, TraceEntry},
     schedule::{Skip, attempt::Deadline},
 };
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, mem, sync::Arc};
 
 /// Where an attempt stands in the plan.
 #[derive(Debug, Clone, Copy)]
@@ -170,8 +170,8 @@ impl Flight {
         result
     }
 
-    /// The open attempt failed; what it held beside its slots is handed back.
-    pub(crate) fn failed(&mut self, failure: &Failure) -> Option<Probe> {
+    /// The open attempt failed; what it held beside its slots is handed back. From here on its message holds no key.
+    pub(crate) fn failed(&mut self, failure: &mut Failure) -> Option<Probe> {
         let flown = self.0.as_mut()?;
         let mut open = flown.open.take()?;
         if failure.status.is_some() {
@@ -185,6 +185,7 @@ impl Flight {
         });
         row.status_code = failure.status;
         row.error_type = failure.facts.kind.clone().or_else(|| failure.facts.code.clone());
+        failure.message = without_key(&flown.core, &open.route.key, mem::take(&mut failure.message));
         row.error_message = Some(clipped(&failure.message));
         row.connect_ms = failure.timing.as_ref().and_then(|timing| timing.connect_ms);
         row.actual_cost_usd = meter::failed_over_cost(flown, &open, &failure.usage);

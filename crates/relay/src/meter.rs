@@ -6,7 +6,7 @@ pub(crate) use metrics::Metrics;
 
 use crate::{
     Core,
-    attempt::Changes,
+    attempt::{Changes, without_key},
     call::Call,
     flight::{Ending, Flown, Open, clipped, millis},
     health,
@@ -206,6 +206,10 @@ pub(crate) fn settle(
         Ending::Left { .. } => (Some("client_left".to_owned()), None),
     };
     let mut open = flown.open.take();
+    let error_message = match (&open, error_message) {
+        (Some(open), Some(message)) => Some(without_key(&core, &open.route.key, message)),
+        (_, message) => message,
+    };
     if let Some(open) = &mut open {
         health::settled(&core, &call, open, ending, &tokens, measured);
         flown.rows.push(last_row(&flown, open, ending, error_type.as_deref(), error_message.as_deref()));

@@ -1,7 +1,8 @@
 //! An upstream's own words, cleared of what callers must not learn: key material, hosts, upstream model names.
 
+use crate::Core;
 use bytes::Bytes;
-use domain::secret::Secret;
+use domain::{catalog::ProviderKey, secret::Secret};
 use memchr::memmem;
 use std::borrow::Cow;
 
@@ -18,6 +19,17 @@ pub(crate) struct Hidden<'a> {
     pub upstream_model: &'a str,
     /// What the caller knows it as.
     pub asked: &'a str,
+}
+
+/// What an upstream said, as it may be recorded and logged: operators see all of it but the key.
+pub(crate) fn without_key(core: &Core, key: &ProviderKey, message: String) -> String {
+    let Ok(secret) = core.ports.keyring.open(key) else { return message };
+    let mut clean = Cow::Borrowed(message.as_bytes());
+    mask_key(&mut clean, secret.expose().as_bytes());
+    match clean {
+        Cow::Borrowed(_) => message,
+        Cow::Owned(clean) => String::from_utf8_lossy(&clean).into_owned(),
+    }
 }
 
 /// Replaces what must not be seen; the very bytes if nothing of it occurs.

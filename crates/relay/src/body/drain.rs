@@ -28,8 +28,8 @@ pub(crate) async fn exchange(exchange: Sending, mut flight: Flight) {
             let drained = closing.is_some() || complete || read_on(&core, source, &mut tap, rest, end).await;
             finish(&mut flight, &tap, drained, false);
         }
-        Ok(Err(failure)) => {
-            drop(flight.failed(&failure)); // a client that has left says nothing of the key
+        Ok(Err(mut failure)) => {
+            drop(flight.failed(&mut failure)); // a client that has left says nothing of the key
             drop(flight.end(&Ending::Left { drained: false }, &Measured::default()));
         }
         Err(_) => drop(flight.end(&Ending::Left { drained: false }, &Measured::default())),

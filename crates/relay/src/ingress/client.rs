@@ -117,9 +117,6 @@ mod captured;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingress::credentials::{self, Presented};
-    use crate::ingress::route::{self, Action, Route};
-    use crate::lists;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
@@ -137,48 +134,6 @@ mod tests {
             (Wire::Chat, &[("x-app", "cli")], ApiFormat::OpenAi),
         ] {
             assert_eq!(format(wire, &headers(pairs)), want, "{pairs:?}");
-        }
-    }
-
-    /// A request as a client program sent it, without its body.
-    #[derive(serde::Deserialize)]
-    struct Captured {
-        client: String,
-        method: String,
-        path: String,
-        headers: std::collections::BTreeMap<String, String>,
-    }
-
-    #[test]
-    fn captured_requests_are_told_as_the_clients_that_sent_them() {
-        let captured: Vec<Captured> = serde_json::from_str(include_str!("../../corpus/clients.json")).unwrap();
-        assert!(captured.len() > 20, "{}", captured.len());
-        for Captured { client, method, path, headers } in captured {
-            let uri: http::Uri = path.parse().unwrap();
-            let headers: HeaderMap = headers
-                .iter()
-                .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap()))
-                .collect();
-            let route = route::find(&method.parse().unwrap(), uri.path());
-            if uri.path() == "/" {
-                // The ping is no route of the data plane, and carries no key.
-                assert!(!route::is_ours("/") && route.is_err());
-                continue;
-            }
-            let presented = credentials::presented(&headers, None);
-            let Ok(Route { wire, action, .. }) = route else { panic!("{client} {path}") };
-            let wire = if action == Action::ListModels { lists::wire(wire, &headers, &presented) } else { wire };
-            let want = match client.as_str() {
-                "anthropic-python" => ApiFormat::Claude,
-                "claude-code" => ApiFormat::ClaudeCli,
-                "openai-python" => ApiFormat::OpenAi,
-                "codex-cli" => ApiFormat::OpenAiCli,
-                "google-genai-python" => ApiFormat::Gemini,
-                "gemini-cli" => ApiFormat::GeminiCli,
-                other => panic!("{other}"),
-            };
-            assert_eq!(format(wire, &headers), want, "{client} {path}");
-            assert!(matches!(presented, Presented::Key { .. }), "{client} {path}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Failover, retries, and what the client gets when nobody answers.
 
-use crate::support::{Got, MODEL, WIRES, ask, gateway, scripted};
+use crate::support::{Got, MODEL, PROVIDER_KEY, WIRES, ask, gateway, scripted};
 use domain::{
     format::{ApiFormat, Status},
     records::{AttemptOutcome, Settled},
@@ -199,6 +199,19 @@ async fn no_more_candidates_are_tried_than_the_bound_says_and_the_rest_are_trace
     let settled = gw.settled();
     assert_eq!(settled.candidates.len(), 2);
     assert_eq!(settled.trace.entries.iter().map(|entry| entry.code.as_str()).collect::<Vec<_>>(), ["available"; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_repeats_our_key_leaves_it_in_no_record() {
+    let said = json!({"type": "error", "error": {"type": "authentication_error", "message": format!("{PROVIDER_KEY} is bad")}});
+    let refusing = scripted([Reply::raw(401, &[("content-type", "application/json")], said.to_string())]);
+    let gw = gateway().upstream(ApiFormat::Claude, &refusing).start();
+    let (path, body) = ask(ApiFormat::Claude, false);
+    assert_eq!(gw.post(&path, &body).await.status, 502);
+    let settled = gw.settled();
+    assert_eq!(settled.candidates[0].error_message.as_deref(), Some("*** is bad"));
+    assert!(!format!("{settled:?}").contains(&PROVIDER_KEY[..8]), "{settled:?}");
+    assert!(!format!("{:?}", gw.kept.attempts.lock().unwrap()).contains(&PROVIDER_KEY[..8]));
 }
 
 #[tokio::test(start_paused = true)]

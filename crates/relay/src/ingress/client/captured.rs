@@ -41,7 +41,7 @@ const CLIENTS: [(&str, ApiFormat); 6] = [
 
 #[test]
 fn every_captured_request_is_recognised_as_the_client_that_it_came_from() {
-    let captured: Vec<Captured> = serde_json::from_str(include_str!("captured.json")).unwrap();
+    let captured: Vec<Captured> = serde_json::from_str(include_str!("../../../corpus/clients.json")).unwrap();
     for (client, _) in CLIENTS {
         assert!(captured.iter().any(|request| request.client == client), "nothing of {client}");
     }
