@@ -5,8 +5,8 @@ use super::{Answer, Asked, Memory, Quirks, Refused, open_envelope, seal_envelope
 use crate::{
     Wire,
     ir::{
-        Choice, Delta, Event, Extra, Format, Function, Json, Kind, Opening, Part, Request, Response, Role, Think, Tool,
-        Turn, object,
+        Choice, Delta, Event, Extra, Format, Function, Json, Kind, Opening, Part, Request, Response, Role, Source,
+        Think, Tool, Turn, object,
     },
     loss::Loss,
 };
@@ -105,6 +105,7 @@ fn from_gemini(request: &mut Request) {
     let mut open: Vec<(String, String)> = Vec::new();
     let mut made = 0u64;
     for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
+        to_standard_alphabet(&mut part.kind);
         match &mut part.kind {
             Kind::Call { id, name, .. } => {
                 let id = id.get_or_insert_with(|| {
@@ -125,6 +126,18 @@ fn from_gemini(request: &mut Request) {
             }
             _ => {}
         }
+    }
+}
+
+/// Gemini takes media in either alphabet of base64, and Google's Python SDK writes that of URLs; the others know the
+/// standard one alone.
+fn to_standard_alphabet(kind: &mut Kind) {
+    match kind {
+        Kind::Media { source: Source::Base64 { data, .. }, .. } if data.contains(['-', '_']) => {
+            *data = data.replace('-', "+").replace('_', "/");
+        }
+        Kind::Result { content, .. } => content.iter_mut().for_each(|part| to_standard_alphabet(&mut part.kind)),
+        _ => {}
     }
 }
 

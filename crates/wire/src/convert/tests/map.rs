@@ -403,3 +403,16 @@ fn servers_of_one_wire_differ_by_quirks() {
     let parameters = &value(&old.bytes)["tools"][0]["functionDeclarations"][0]["parameters"];
     assert_eq!(parameters, &json!({ "type": "STRING", "nullable": true, "enum": ["x"] }));
 }
+
+#[test]
+fn media_leave_gemini_in_the_alphabet_that_all_know() {
+    let parts = json!([{ "inlineData": { "mimeType": "image/png", "data": "-_-_" } }]);
+    let body = json!({ "contents": [{ "role": "user", "parts": parts }] });
+    for (to, pointer, want) in [
+        (A, "/messages/0/content/0/source/data", "+/+/"),
+        (C, "/messages/0/content/0/image_url/url", "data:image/png;base64,+/+/"),
+        (R, "/input/0/content/0/image_url", "data:image/png;base64,+/+/"),
+    ] {
+        assert_eq!(value(&convert(G, to, &body).bytes).pointer(pointer).unwrap(), want, "{to:?}");
+    }
+}
