@@ -20,8 +20,12 @@ FEATURES = {
 }
 
 
+# Those of the clients that speak one wire only: with another endpoint, conversion would go on to that one.
+SPOKEN = {"claude-code": "anthropic", "codex": "responses", "gemini-cli": "gemini"}
+
+
 def limited(who):
-    """The model whose limit only `who` meets."""
+    """The model whose limit only `who` meets, on each of its wires."""
     return f"limited-{who}"
 
 
@@ -32,9 +36,10 @@ def only(wire):
 
 def models(clients, pairs):
     """Each model with the wires of its upstream; `pairs` are the clients that try every pair of wires."""
-    served = {MODEL: WIRES, "overloaded": WIRES, **{limited(who): WIRES for who in clients}}
+    served = {MODEL: WIRES, **{limited(who): [SPOKEN[who]] if who in SPOKEN else WIRES for who in clients}}
     for wire in WIRES:
         served[only(wire)] = [wire]
+        served |= {f"overloaded-{who}-{wire}": [wire] for who in pairs}
         for kind in ("limited", "faulty"):
             served |= {f"{kind}-{who}-{asked}-{wire}": [wire] for who in pairs for asked in WIRES}
     return served

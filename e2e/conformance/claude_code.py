@@ -1,8 +1,8 @@
 """Claude Code in print mode."""
 
 import clients
-from catalog import MODEL, UPSTREAM_MODEL, limited
-from harness import BAD_KEY, UNKNOWN, Run, Seen, Watch, expect, expect_in
+from catalog import MODEL, UPSTREAM_MODEL, limited, only
+from harness import BAD_KEY, UNKNOWN, Run, Seen, Watch, expect, expect_in, on
 
 NAME = "claude-code"
 FORMATS = {"CLAUDE_CLI"}
@@ -15,7 +15,9 @@ def install(modules):
 
 
 class Claude(Run):
-    def __init__(self, stack, home, prompt, credential=None, model=MODEL, tools=(), files=None, retries=0):
+    """`goes_on`: the last conversation in this home does."""
+
+    def __init__(self, stack, home, prompt, credential=None, model=MODEL, tools=(), files=None, retries=0, goes_on=False):
         environment = {
             "ANTHROPIC_BASE_URL": stack.url,
             "ANTHROPIC_SMALL_FAST_MODEL": MODEL,
@@ -27,6 +29,8 @@ class Claude(Run):
             **(credential or {"ANTHROPIC_AUTH_TOKEN": stack.keys[NAME]}),
         }
         command = [clients.program("claude"), "-p", prompt, "--output-format", "json", "--model", model]
+        if goes_on:
+            command.append("--continue")
         if tools:
             command += ["--allowedTools", ",".join(tools)]
         super().__init__(stack, f"claude-{home}", command, environment, files)
@@ -85,6 +89,27 @@ def key_in_the_other_header(stack):
     return claude.seen()
 
 
+def converted(stack, wire):
+    """A conversation with thoughts and tools, by a model that is served on another wire."""
+    home = f"on-{wire}"
+    watch = Watch(stack)
+    first = Claude(stack, home, "[[think about the toll]]", model=only(wire))
+    first.said("Done thinking.")
+    path = stack.folder / f"claude-{home}" / "note.txt"
+    calls = f'Bash {{"command":"echo tollgate-$((40+2))","description":"Say it"}} Read {{"file_path":"{path}"}}'
+    files = {"note.txt": "the toll is seven"}
+    second = Claude(
+        stack, home, f"[[tools {calls}]]", model=only(wire), tools=["Bash", "Read"], files=files, goes_on=True
+    )
+    expect((second.code, second.result["is_error"]), (0, False))
+    for text in ("tollgate-42", *files.values()):
+        expect_in(text, second.result["result"])
+    expect(second.result["session_id"], first.result["session_id"])
+    requests = watch.converted(3, wire)
+    expect_in("Done thinking.", requests[1]["body"])
+    return [first.seen(), second.seen()._replace(answers=2)]
+
+
 def bad_key(stack):
     watch = Watch(stack)
     Claude(stack, "stranger", "hello", {"ANTHROPIC_AUTH_TOKEN": BAD_KEY}).failed_with(401)
@@ -106,4 +131,14 @@ def rate_limit(stack):
     expect_in("429", claude.result["result"])
 
 
-SCENARIOS = [tool_round_trip, parallel_tools, key_in_the_other_header, bad_key, unknown_model, rate_limit]
+SCENARIOS = [
+    tool_round_trip,
+    parallel_tools,
+    key_in_the_other_header,
+    on("chat", converted),
+    on("responses", converted),
+    on("gemini", converted),
+    bad_key,
+    unknown_model,
+    rate_limit,
+]

@@ -3,8 +3,8 @@
 import json
 
 import clients
-from catalog import MODEL, UPSTREAM_MODEL, limited
-from harness import BAD_KEY, UNKNOWN, Run, Seen, Watch, expect, expect_in
+from catalog import MODEL, UPSTREAM_MODEL, limited, only
+from harness import BAD_KEY, UNKNOWN, Run, Seen, Watch, expect, expect_in, on
 
 NAME = "codex"
 FORMATS = {"OPENAI_CLI"}
@@ -117,6 +117,24 @@ def conversation_goes_on(stack):
     return second.seen(2)
 
 
+def converted(stack, wire):
+    """A conversation with thoughts and tools, by a model that is served on another wire."""
+    watch = Watch(stack)
+    home, model = f"on-{wire}", only(wire)
+    first = Codex(stack, home, "[[think about the toll]]", model=model)
+    expect(first.answer(), "Done thinking.")
+    calls = " ".join(f'exec_command {{"cmd":"echo toll-{word}"}}' for word in ("one", "two"))
+    second = Codex(stack, home, f"[[tools {calls}]]", model=model, resumed=True)
+    for word in ("one", "two"):
+        expect_in(f"toll-{word}", second.answer())
+    expect([item["exit_code"] for item in second.items("command_execution")], [0, 0])
+    requests = watch.converted(3, wire)
+    expect_in("Done thinking.", requests[1]["body"])
+    # Tools within a namespace are offered too, under names of their own.
+    expect_in("multi_agent_v1", json.dumps(requests[0]["json"]["tools"]))
+    return second.seen(3)
+
+
 def bad_key(stack):
     watch = Watch(stack)
     message = Codex(stack, "stranger", "hello", key=BAD_KEY).failure()
@@ -148,6 +166,9 @@ SCENARIOS = [
     tool_round_trip,
     parallel_tools,
     conversation_goes_on,
+    on("anthropic", converted),
+    on("chat", converted),
+    on("gemini", converted),
     bad_key,
     unknown_model,
     broken_stream,

@@ -3,8 +3,8 @@
 import json
 
 import clients
-from catalog import MODEL, UPSTREAM_MODEL, limited
-from harness import BAD_KEY, UNKNOWN, Run, Seen, Watch, expect, expect_in
+from catalog import MODEL, UPSTREAM_MODEL, limited, only
+from harness import BAD_KEY, UNKNOWN, Run, Seen, Watch, expect, expect_in, on
 
 NAME = "gemini-cli"
 FORMATS = {"GEMINI_CLI"}
@@ -19,15 +19,16 @@ SETTINGS = {
 
 
 class Gemini(Run):
-    """A run that may use every tool without asking."""
+    """A run that may use every tool without asking; `goes_on`: the last conversation in this home does."""
 
-    def __init__(self, stack, home, prompt, key=None, model=MODEL, output="json", files=None, attempts=1):
+    def __init__(self, stack, home, prompt, key=None, model=MODEL, output="json", files=None, attempts=1, goes_on=False):
         environment = {
             "GEMINI_API_KEY": key or stack.keys[NAME],
             "GEMINI_CLI_TRUST_WORKSPACE": "true",
             "GOOGLE_GEMINI_BASE_URL": stack.url,
         }
         command = [clients.program("gemini"), "-m", model, "--yolo", "--output-format", output, "-p", prompt]
+        command += ["--resume", "latest"] if goes_on else []
         settings = {**SETTINGS, "general": {**SETTINGS["general"], "maxAttempts": attempts}}
         files = {".gemini/settings.json": json.dumps(settings), **(files or {})}
         super().__init__(stack, f"gemini-{home}", command, environment, files)
@@ -97,6 +98,22 @@ def events_as_they_come(stack):
     return Seen(1, stats["input_tokens"], stats["output_tokens"])
 
 
+def converted(stack, wire):
+    """A conversation with thoughts and tools, by a model that is served on another wire."""
+    watch = Watch(stack)
+    home, model = f"on-{wire}", only(wire)
+    first = Gemini(stack, home, "[[think about the toll]]", model=model).result()
+    expect(first["response"], "Done thinking.")
+    files = {"note.txt": "the toll is seven"}
+    calls = 'run_shell_command {"command":"expr 40 + 2"} read_file {"file_path":"note.txt"}'
+    second = Gemini(stack, home, f"[[tools {calls}]]", model=model, files=files, goes_on=True).result()
+    for text in ("42", *files.values()):
+        expect_in(text, second["response"])
+    requests = watch.converted(3, wire)
+    expect_in("Done thinking.", requests[1]["body"])
+    return [seen(first), seen(second)]
+
+
 def bad_key(stack):
     watch = Watch(stack)
     error = Gemini(stack, "stranger", "hello", key=BAD_KEY).failure()
@@ -121,4 +138,14 @@ def rate_limit(stack):
     expect_in("Suggested retry after 7s", error["message"])
 
 
-SCENARIOS = [tool_round_trip, parallel_tools, events_as_they_come, bad_key, unknown_model, rate_limit]
+SCENARIOS = [
+    tool_round_trip,
+    parallel_tools,
+    events_as_they_come,
+    on("chat", converted),
+    on("responses", converted),
+    on("anthropic", converted),
+    bad_key,
+    unknown_model,
+    rate_limit,
+]

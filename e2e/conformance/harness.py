@@ -47,6 +47,25 @@ class Run:
             raise AssertionError(f"no JSON\n{self.stdout}{self.stderr}") from None
 
 
+# What the path of a request ends with on each wire.
+PATHS = {
+    "anthropic": "/v1/messages",
+    "chat": "/v1/chat/completions",
+    "gemini": ":streamGenerateContent",
+    "responses": "/v1/responses",
+}
+
+
+def on(wire, scenario):
+    """A scenario with an upstream of this one wire, which is not the client's own."""
+
+    def converted(stack):
+        return scenario(stack, wire)
+
+    converted.__name__ = f"on_{wire}"
+    return converted
+
+
 class Watch:
     """What the upstream receives from here on."""
 
@@ -61,6 +80,15 @@ class Watch:
             for key in self.stack.keys.values():
                 expect(key in json.dumps(request), False)
             request["json"] = json.loads(request["body"])
+        return requests
+
+    def converted(self, count, wire):
+        """The requests since then, as an upstream of this wire must have received them, streams all."""
+        requests = self.received(count)
+        for request in requests:
+            expect(request["path"].endswith(PATHS[wire]), True)
+            expect(wire == "gemini" or request["json"]["stream"], True)
+            expect("anthropic-beta" in request["headers"], False)
         return requests
 
     def repeated_when_told(self):

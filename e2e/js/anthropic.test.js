@@ -65,7 +65,7 @@ for (const [name, expected, status, type, model, text, key] of [
   ["bad key", Anthropic.AuthenticationError, 401, "authentication_error", MODEL, SAY, e2e.BAD_KEY],
   ["unknown model", Anthropic.NotFoundError, 404, "not_found_error", e2e.UNKNOWN, SAY, e2e.KEY],
   ["rate limit", Anthropic.RateLimitError, 429, "rate_limit_error", e2e.LIMITED, e2e.RATE_LIMITED, e2e.KEY],
-  ["overloaded", Anthropic.OverloadedError, 529, "overloaded_error", e2e.OVERLOADED, e2e.OVERLOAD, e2e.KEY],
+  ["overloaded", Anthropic.OverloadedError, 529, "overloaded_error", e2e.overloaded("anthropic"), e2e.OVERLOAD, e2e.KEY],
 ]) {
   test(name, async () => {
     const error = await e2e.failure(expected, () => client(key).messages.create(body(text, { model })));

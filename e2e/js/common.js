@@ -11,7 +11,8 @@ export const BAD_KEY = "sk-nobody-has-this-one";
 export const MODEL = "mock-model";
 export const CLIENT = process.env.TOLLGATE_CLIENT;
 export const LIMITED = `limited-${CLIENT}`;
-export const OVERLOADED = "overloaded";
+// The model whose upstream of this wire no other client overloads.
+export const overloaded = (wire) => `overloaded-${CLIENT}-${wire}`;
 export const UNKNOWN = "no-such-model";
 
 export const SAY = "[[say the toll is paid]]";

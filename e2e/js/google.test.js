@@ -57,7 +57,7 @@ for (const [name, code, status, model, text, key] of [
   ["bad key", 400, "INVALID_ARGUMENT", MODEL, SAY, e2e.BAD_KEY],
   ["unknown model", 404, "NOT_FOUND", e2e.UNKNOWN, SAY, e2e.KEY],
   ["rate limit", 429, "RESOURCE_EXHAUSTED", e2e.LIMITED, e2e.RATE_LIMITED, e2e.KEY],
-  ["overloaded", 503, "UNAVAILABLE", e2e.OVERLOADED, e2e.OVERLOAD, e2e.KEY],
+  ["overloaded", 503, "UNAVAILABLE", e2e.overloaded("gemini"), e2e.OVERLOAD, e2e.KEY],
 ]) {
   test(name, async () => {
     const error = await e2e.failure(ApiError, () => client(key).models.generateContent({ model, contents: text }));

@@ -115,7 +115,7 @@ for (const [wire, call] of Object.entries(CALLS)) {
   });
 
   test(`${wire}: overloaded`, async () => {
-    const error = await e2e.failure(OpenAI.InternalServerError, () => call(client(), e2e.OVERLOADED, e2e.OVERLOAD));
+    const error = await e2e.failure(OpenAI.InternalServerError, () => call(client(), e2e.overloaded(wire), e2e.OVERLOAD));
     assert.equal(error.status, 503);
   });
 }

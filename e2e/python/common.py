@@ -11,7 +11,6 @@ BAD_KEY = "sk-nobody-has-this-one"
 MODEL = "mock-model"
 CLIENT = os.environ["TOLLGATE_CLIENT"]
 LIMITED = f"limited-{CLIENT}"
-OVERLOADED = "overloaded"
 UNKNOWN = "no-such-model"
 
 SAY = "[[say the toll is paid]]"
@@ -42,6 +41,11 @@ def record(test, request, prompt, output):
 def only(wire):
     """The model that only an upstream of this wire serves."""
     return f"only-{wire}"
+
+
+def overloaded(wire):
+    """The model whose upstream of this wire no other client overloads."""
+    return f"overloaded-{CLIENT}-{wire}"
 
 
 def provoked(kind, asked, served):

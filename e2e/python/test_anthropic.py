@@ -98,12 +98,12 @@ class Errors(unittest.TestCase):
         self.assertIn(int(error.response.headers["retry-after"]), range(1, RETRY_AFTER_S + 1))
 
     def test_overloaded(self):
-        error = self.failure(anthropic.OverloadedError, "overloaded_error", OVERLOADED, OVERLOAD)
+        error = self.failure(anthropic.OverloadedError, "overloaded_error", overloaded("anthropic"), OVERLOAD)
         self.assertEqual(error.status_code, 529)
 
     def test_overloaded_before_a_stream_begins(self):
         with self.assertRaises(anthropic.OverloadedError):
-            ask(client(), OVERLOAD, OVERLOADED, stream=True)
+            ask(client(), OVERLOAD, overloaded("anthropic"), stream=True)
 
     def test_own_retries_ride_out_a_limit(self):
         with self.assertRaises(anthropic.RateLimitError):

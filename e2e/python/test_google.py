@@ -105,4 +105,4 @@ class Errors(unittest.TestCase):
         self.assertTrue(delays and delays[0].endswith("s"), error.details)
 
     def test_overloaded(self):
-        self.failure(errors.ServerError, 503, "UNAVAILABLE", OVERLOADED, OVERLOAD)
+        self.failure(errors.ServerError, 503, "UNAVAILABLE", overloaded("gemini"), OVERLOAD)

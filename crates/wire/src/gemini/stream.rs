@@ -76,7 +76,14 @@ impl Decoder {
         let thought = part.get("thought").bool() == Some(true);
         let signature = part.take_str("thoughtSignature");
         if let Some(text) = part.take_str("text") {
-            if !thought {
+            if !thought && self.open == Some(false) && signature.is_some() {
+                // A text that is open goes on: the signature, of thoughts before it, waits until it has been said.
+                if !text.is_empty() {
+                    self.text(false, text, out);
+                }
+                self.signature(signature, out);
+                return;
+            } else if !thought {
                 self.signature(signature, out);
             } else if let Some(signature) = signature {
                 self.text(true, text, out);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{answered, asked, convert, value};
+use super::support::{answered, asked, convert, frames, stream, value};
 use crate::{
     Class, ErrorFacts, Wire,
     convert::{Asked, Quirks, Refused, class_of, error, request},
@@ -415,4 +415,23 @@ fn media_leave_gemini_in_the_alphabet_that_all_know() {
     ] {
         assert_eq!(value(&convert(G, to, &body).bytes).pointer(pointer).unwrap(), want, "{to:?}");
     }
+}
+
+#[test]
+fn a_signature_within_a_streamed_text_leaves_it_in_one_piece() {
+    let chunk = |part: Value, finish: Value| {
+        let candidate = json!({ "content": { "parts": [part] }, "finishReason": finish });
+        format!("data: {}\n\n", json!({ "candidates": [candidate] }))
+    };
+    let said = [
+        chunk(json!({ "text": "hm", "thought": true }), Value::Null),
+        chunk(json!({ "text": "one " }), Value::Null),
+        chunk(json!({ "text": "text", "thoughtSignature": "c2ln" }), json!("STOP")),
+    ];
+    let (bytes, ..) = stream(G, A, said.iter().map(String::as_bytes));
+    let events: Vec<Value> = frames(&bytes).iter().map(|frame| value(frame)).collect();
+    let opened: Vec<&Value> = events.iter().filter_map(|event| event.pointer("/content_block/type")).collect();
+    assert_eq!(opened, ["thinking", "text", "redacted_thinking"]);
+    let texts: Vec<&str> = events.iter().filter_map(|event| event.pointer("/delta/text")?.as_str()).collect();
+    assert_eq!(texts.concat(), "one text");
 }
