@@ -17,7 +17,7 @@ use domain::{
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use wire::{
     Loss, Peek, Wire,
@@ -38,8 +38,8 @@ pub(crate) struct Conversions {
     family: String,
     /// What an endpoint without a rule of its own goes by.
     loss: ConversionLoss,
-    /// Who signed what the body holds.
-    issuers: Vec<String>,
+    /// Who signed what the body holds; looked for once, and only if something is converted.
+    issuers: OnceLock<Vec<String>>,
     done: Mutex<Vec<(Target, Arc<Conversed>)>>,
 }
 
@@ -115,7 +115,7 @@ impl Conversions {
             output_limit: model.config.output_limit,
             family: model.config.family.clone().unwrap_or_else(|| model.id.to_string()),
             loss,
-            issuers: issuers(body),
+            issuers: OnceLock::new(),
             done: Mutex::default(),
         }
     }
@@ -128,7 +128,8 @@ impl Conversions {
     /// The request for a route on another wire.
     pub(crate) fn of(&self, route: &Route) -> Arc<Conversed> {
         let wire = wire_of(route.endpoint.api_format.family());
-        let issuer = Some(self.issuer(route.key.id)).filter(|issuer| self.issuers.contains(issuer));
+        let issuers = self.issuers.get_or_init(|| issuers(&self.body));
+        let issuer = Some(self.issuer(route.key.id)).filter(|issuer| issuers.contains(issuer));
         let target = Target { wire, quirks: quirks(&route.endpoint), issuer };
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, conversed)) = done.iter().find(|(known, _)| *known == target) {
