@@ -319,7 +319,7 @@ impl Health {
 
     /// Takes over what an earlier process knew of a key, before requests come.
     pub fn restore(&self, id: ProviderKeyId, mut state: KeyState, now_us: i64) {
-        state.paused(now_us);
+        state.resume(now_us);
         *self.key(id, now_us).state() = state;
     }
 

@@ -170,6 +170,14 @@ impl KeyState {
         self.usable_since_us = self.usable_since_us.max(until_us);
     }
 
+    /// Goes on in another process: nobody knows since when it was usable, or its circuit closed.
+    pub fn resume(&mut self, now_us: i64) {
+        self.paused(now_us);
+        if let State::Closed { since_us } = &mut self.breaker.state {
+            *since_us = now_us;
+        }
+    }
+
     /// A rest is never shortened.
     fn cool(&mut self, wait: Option<Duration>, now_us: i64) {
         let wait = wait.map_or(DEFAULT_COOL_US, |wait| i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));

@@ -106,3 +106,30 @@ fn an_opening_voids_what_was_warm_before_it_and_a_reset_clears_all() {
     key.reset(30);
     assert_eq!((key.stand(30), key.cooling(id(1), 30)), (Stand::Closed, None));
 }
+
+#[test]
+fn openings_are_not_forgotten_by_a_restart() {
+    let close = |key: &mut KeyState, now_us| {
+        for _ in 0..3 {
+            key.step(Event::Asked { forced: true }, now_us, BACKOFF);
+            key.step(Event::Ended { ok: true, by: Caller(1), probe: true }, now_us, BACKOFF);
+        }
+    };
+    let fail = |key: &mut KeyState, now_us| {
+        for by in 1..=5 {
+            key.failed(&failed(Verdict::Transient, by), now_us, BACKOFF);
+        }
+        let State::Open { until_us, .. } = key.breaker.state else { panic!("{:?}", key.breaker) };
+        until_us - now_us
+    };
+    let mut key = KeyState::new(0);
+    assert_eq!(fail(&mut key, 0), 30 * S);
+    close(&mut key, 60 * S);
+    // What the database keeps of a closed circuit.
+    key.breaker.state = State::Closed { since_us: 0 };
+    key.resume(3_600 * S);
+    assert_eq!(key.usable_since_us, 3_600 * S);
+    let mut later = key.clone();
+    assert_eq!(fail(&mut key, 3_700 * S), 60 * S, "the second opening");
+    assert_eq!(fail(&mut later, 4_200 * S), 30 * S, "after ten healthy minutes");
+}
