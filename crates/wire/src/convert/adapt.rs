@@ -326,6 +326,12 @@ fn sealed(signature: &str, redacted: bool, from: Wire, answer: &Answer<'_>) -> S
     seal_envelope(from, answer.issuer.unwrap_or_default(), signature, redacted)
 }
 
+/// Whether this is the signature that Gemini leaves behind a text, of thoughts before it. Unless a call follows, nothing
+/// needs it back, and as a block of its own behind the text it hides that from clients that show the last block.
+fn trails(from: Wire, kind: &Kind) -> bool {
+    from == Wire::Gemini && matches!(kind, Kind::Thinking { texts, redacted: true, .. } if texts.is_empty())
+}
+
 /// The id of a call that came without.
 fn made_id(answer: &Answer<'_>, at: u64) -> String {
     format!("call_{}_{at}", answer.seed)
@@ -335,6 +341,14 @@ fn made_id(answer: &Answer<'_>, at: u64) -> String {
 pub(crate) fn response(response: &mut Response, answer: &Answer<'_>) {
     let from = response.extra.wire;
     adopt_signatures(&mut response.parts, from);
+    let is_call = |part: &Part| matches!(part.kind, Kind::Call { .. });
+    let before_call: Vec<bool> = response.parts.iter().skip(1).map(is_call).chain([false]).collect();
+    let (mut before_call, mut after_text) = (before_call.into_iter(), false);
+    response.parts.retain(|part| {
+        let trails = before_call.next() == Some(false) && after_text && trails(from, &part.kind);
+        after_text = matches!(&part.kind, Kind::Text(text) if after_text || !text.is_empty());
+        !trails
+    });
     response.parts.retain(|part| match &part.kind {
         Kind::Thinking { texts, signature, .. } => signature.is_some() || texts.iter().any(|text| !text.is_empty()),
         Kind::Text(text) => !text.is_empty(),
@@ -372,23 +386,49 @@ pub(crate) struct Adapter {
     signature: Option<String>,
     redacted: bool,
     calls: u64,
+    /// The part that is open, or was last, is a text.
+    text: bool,
+    /// Signatures that trail a text are left out, as [`trails`] says.
+    no_trails: bool,
+    /// One is open.
+    trailing: bool,
+    /// What it said, for a call that may follow.
+    trail: Option<String>,
 }
 
 impl Adapter {
+    /// For a stream from one wire to another, or the same.
+    pub(crate) fn new(from: Wire, to: Wire) -> Self {
+        Self { no_trails: from == Wire::Gemini && to != from, ..Self::default() }
+    }
+
     /// Hands `event` on as the client is to see it.
     pub(crate) fn pass(&mut self, event: Event, from: Wire, answer: &Answer<'_>, mut give: impl FnMut(Event)) {
         match event {
             Event::Open(Opening::Call { id, name, custom }) => {
                 let wrapped = answer.memory.customs.contains(&name);
                 self.wrapped = wrapped.then(String::new);
+                self.text = false;
+                if let Some(signature) = self.trail.take() {
+                    give(Event::Open(Opening::Redacted));
+                    give(Event::Delta(Delta::Signature(sealed(&signature, true, from, answer))));
+                    give(Event::Close);
+                }
                 let id = Some(id.unwrap_or_else(|| made_id(answer, self.calls)));
                 self.calls += 1;
                 give(Event::Open(Opening::Call { id, name, custom: custom || wrapped }));
             }
+            Event::Open(Opening::Redacted) if self.text && self.no_trails => self.trailing = true,
             Event::Open(opening) => {
+                self.trail = None;
+                self.text = opening == Opening::Text;
                 self.redacted = opening == Opening::Redacted;
                 give(Event::Open(opening));
             }
+            Event::Delta(Delta::Signature(piece)) if self.trailing => {
+                self.trail.get_or_insert_default().push_str(&piece)
+            }
+            Event::Close if self.trailing => self.trailing = false,
             Event::Delta(Delta::Text(text)) => match &mut self.wrapped {
                 Some(arguments) => arguments.push_str(&text),
                 None => give(Event::Delta(Delta::Text(text))),
@@ -409,6 +449,6 @@ impl Adapter {
 
     /// Bytes that wait.
     pub(crate) fn held(&self) -> usize {
-        self.wrapped.as_ref().map_or(0, String::len) + self.signature.as_ref().map_or(0, String::len)
+        [&self.wrapped, &self.signature, &self.trail].into_iter().flatten().map(String::len).sum()
     }
 }

@@ -126,7 +126,7 @@ impl Stream {
                 Wire::Responses => Encoder::Responses(Box::default()),
                 Wire::Gemini => Encoder::Gemini(gemini::stream::Encoder::default()),
             },
-            adapter: Adapter::default(),
+            adapter: Adapter::new(from, to),
             context: Context {
                 model: answer.model.map(str::to_owned),
                 seed: answer.seed.to_owned(),

@@ -418,7 +418,7 @@ fn media_leave_gemini_in_the_alphabet_that_all_know() {
 }
 
 #[test]
-fn a_signature_within_a_streamed_text_leaves_it_in_one_piece() {
+fn a_text_that_gemini_signs_stays_the_last_block_in_one_piece() {
     let chunk = |part: Value, finish: Value| {
         let candidate = json!({ "content": { "parts": [part] }, "finishReason": finish });
         format!("data: {}\n\n", json!({ "candidates": [candidate] }))
@@ -426,12 +426,13 @@ fn a_signature_within_a_streamed_text_leaves_it_in_one_piece() {
     let said = [
         chunk(json!({ "text": "hm", "thought": true }), Value::Null),
         chunk(json!({ "text": "one " }), Value::Null),
-        chunk(json!({ "text": "text", "thoughtSignature": "c2ln" }), json!("STOP")),
+        chunk(json!({ "text": "text", "thoughtSignature": "c2ln" }), Value::Null),
+        chunk(json!({ "text": "", "thoughtSignature": "c2ln" }), json!("STOP")),
     ];
     let (bytes, ..) = stream(G, A, said.iter().map(String::as_bytes));
     let events: Vec<Value> = frames(&bytes).iter().map(|frame| value(frame)).collect();
     let opened: Vec<&Value> = events.iter().filter_map(|event| event.pointer("/content_block/type")).collect();
-    assert_eq!(opened, ["thinking", "text", "redacted_thinking"]);
+    assert_eq!(opened, ["thinking", "text"]);
     let texts: Vec<&str> = events.iter().filter_map(|event| event.pointer("/delta/text")?.as_str()).collect();
     assert_eq!(texts.concat(), "one text");
 }
