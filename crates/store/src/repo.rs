@@ -55,7 +55,12 @@ fn placeholders(from: usize, count: usize) -> String {
 
 /// Every row that meets `condition`, oldest first.
 async fn select<E: Entity>(tx: &mut Tx, condition: &str, values: Vec<Value>) -> Result<Vec<E>, DbError> {
-    let sql = format!("SELECT id, {} FROM {} {condition} ORDER BY id", E::COLUMNS.join(", "), E::TABLE);
+    page(tx, &format!("{condition} ORDER BY id"), values).await
+}
+
+/// Rows that meet `condition`, which also says in which order and how many.
+async fn page<E: Entity>(tx: &mut Tx, condition: &str, values: Vec<Value>) -> Result<Vec<E>, DbError> {
+    let sql = format!("SELECT id, {} FROM {} {condition}", E::COLUMNS.join(", "), E::TABLE);
     tx.rows(AssertSqlSafe(sql), values).await?.iter().map(E::read).collect()
 }
 

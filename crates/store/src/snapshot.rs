@@ -33,7 +33,12 @@ pub async fn load(store: &Store) -> Result<Parts, DbError> {
     for mapping in mappings::all_any_owner(&mut tx).await? {
         by_key.entry(mapping.api_key_id).or_default().push(mapping.mapping());
     }
-    let keys = api_keys::all_any_owner(&mut tx).await?;
+    let client_keys = api_keys::catalog_any_owner(&mut tx, |row| {
+        let mappings = by_key.remove(&row.id).unwrap_or_default();
+        let used = used.get(&row.id).copied().unwrap_or_default();
+        row.client_key(used, mappings)
+    })
+    .await?;
     let providers = providers::all(&mut tx).await?;
     let paid = providers::used(&mut tx).await?;
     let endpoints = endpoints::all(&mut tx).await?;
@@ -55,14 +60,7 @@ pub async fn load(store: &Store) -> Result<Parts, DbError> {
                 row.user(open, spent.unwrap_or_default())
             })
             .collect(),
-        client_keys: keys
-            .into_iter()
-            .map(|row| {
-                let mappings = by_key.remove(&row.id).unwrap_or_default();
-                let used = used.get(&row.id).copied().unwrap_or_default();
-                row.client_key(used, mappings)
-            })
-            .collect(),
+        client_keys,
         providers: providers.iter().map(|row| row.provider(paid.get(&row.id).copied().unwrap_or_default())).collect(),
         endpoints: endpoints.iter().map(endpoints::EndpointRow::endpoint).collect(),
         provider_keys: provider_keys.iter().map(provider_keys::ProviderKeyRow::provider_key).collect(),

@@ -202,6 +202,27 @@ fn hash(column: &str, bytes: &[u8]) -> Result<KeyHash, DbError> {
         .map_err(|_| DbError::Unreadable { column: column.to_owned(), why: "a hash has 32 bytes".to_owned() })
 }
 
+/// All client keys as the catalog holds them, made of their rows by `make`. They are read in pages: the rows of many take
+/// several times what stays of them.
+pub(crate) async fn catalog_any_owner(
+    tx: &mut Tx,
+    mut make: impl FnMut(ClientKeyRow) -> ClientKey,
+) -> Result<Vec<ClientKey>, DbError> {
+    const PAGE: usize = 1_000;
+    let mut keys = Vec::new();
+    let mut last = Uuid::nil();
+    loop {
+        let condition = format!("WHERE id > $1 ORDER BY id LIMIT {PAGE}");
+        let page: Vec<ClientKeyRow> = super::page(tx, &condition, vec![last.into()]).await?;
+        let whole = page.len() == PAGE;
+        last = page.last().map_or(last, |row| row.id.uuid());
+        keys.extend(page.into_iter().map(&mut make));
+        if !whole {
+            return Ok(keys);
+        }
+    }
+}
+
 /// All client keys.
 pub async fn all_any_owner(tx: &mut Tx) -> Result<Vec<ClientKeyRow>, DbError> {
     super::select(tx, "", vec![]).await

@@ -4,12 +4,20 @@ use domain::{
     format::{ApiFormat, OnDisconnect},
     ports::Keyring as _,
 };
-use store::{fingerprint, load, repo};
+use store::{
+    fingerprint, load,
+    repo::{
+        self,
+        api_keys::{self, ClientKeyRow},
+    },
+};
 use testkit::servers::Home;
+use uuid::Uuid;
 
 testkit::on_both![
     what_is_written_is_what_a_catalog_is_built_from,
     every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_version,
+    every_client_key_is_read_however_many_there_are,
 ];
 
 async fn what_is_written_is_what_a_catalog_is_built_from(home: Home) {
@@ -83,4 +91,25 @@ async fn every_mutation_moves_the_revision_and_a_price_that_changes_gets_a_versi
     assert!(repo::users::delete(&mut tx, sample::user()).await.unwrap());
     drop(tx);
     assert_eq!(load(&store).await.unwrap().revision, after.revision);
+}
+
+async fn every_client_key_is_read_however_many_there_are(home: Home) {
+    // More than are read at a time.
+    const MORE: u128 = 1_001;
+    let store = sample::store(&home).await;
+    sample::seed(&store).await;
+    let before = load(&store).await.unwrap().client_keys.len();
+    let mut tx = store.db().begin().await.unwrap();
+    for number in 0..MORE {
+        let mut row = ClientKeyRow { id: Uuid::from_u128((1 << 64) | number).into(), ..sample::client_key_row() };
+        row.key_hash = [9; 32];
+        row.key_hash[..16].copy_from_slice(&number.to_be_bytes());
+        row.previous_key_hash = None;
+        api_keys::insert(&mut tx, &row).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let keys = load(&store).await.unwrap().client_keys;
+    assert_eq!(keys.len(), before + 1_001);
+    let ids: std::collections::HashSet<_> = keys.iter().map(|key| key.id).collect();
+    assert_eq!(ids.len(), keys.len(), "each once");
 }

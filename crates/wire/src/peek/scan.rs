@@ -150,6 +150,8 @@ impl<'a> Scan<'a> {
             }
             Place::Remote => self.peek.uncountable = true,
             Place::CacheControl if !array => self.peek.cache.any = true,
+            // No mark: there is no place in it for a TTL.
+            Place::CacheControl => place = Place::None,
             Place::StreamOptions | Place::GenerationConfig if array => {
                 self.other(place);
                 place = Place::None;
