@@ -15,6 +15,9 @@ use std::net::IpAddr;
 /// Skipped and unreached candidates kept of one request; more are counted.
 pub const TRACE_MAX: usize = 256;
 
+/// The word of a trace for a candidate that was tried with a converted request; its number counts what that lost.
+pub const CONVERTED: &str = "converted";
+
 /// Who owns a hold: together with the journal's epoch it tells whose it is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Account {

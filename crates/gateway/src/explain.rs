@@ -8,7 +8,7 @@ use domain::{
     format::{ApiFormat, Capability, Feature},
     ids::{ProviderKeyId, RequestId},
     ports::Clock,
-    records::{CandidateRow, Trace, UsageRow},
+    records::{CONVERTED, CandidateRow, Trace, TraceEntry, UsageRow},
 };
 use relay::{
     explain::{Question, explain},
@@ -104,6 +104,8 @@ fn route(catalog: &Catalog, row: &UsageRow, tried: &[CandidateRow], trace: &Trac
         let mut notes = vec![row.outcome.as_str().to_owned()];
         notes.extend(row.skip_reason.clone());
         notes.extend(row.is_cached.then(|| "warm".to_owned()));
+        let is_converted = |entry: &TraceEntry| entry.key_id == row.key_id && entry.code == CONVERTED;
+        notes.extend(trace.entries.iter().any(is_converted).then(|| "converted".to_owned()));
         notes.extend(row.status_code.map(|status| format!("status {status}")));
         notes.extend((row.queue_ms > 0).then(|| format!("waited {} ms", row.queue_ms)));
         notes.push(format!("{} ms", row.latency_ms));
@@ -112,10 +114,11 @@ fn route(catalog: &Catalog, row: &UsageRow, tried: &[CandidateRow], trace: &Trac
         let again = if row.retry_index > 0 { format!(" (try {})", row.retry_index + 1) } else { String::new() };
         lines.push(format!("{place:>3}. {}{again}: {}", named(catalog, row.key_id), notes.join(", ")));
     }
-    for entry in &trace.entries {
+    for entry in trace.entries.iter().filter(|entry| entry.code != CONVERTED) {
         let number = if entry.number == 0 { String::new() } else { format!(" {}", entry.number) };
         lines.push(format!("  –  {}: {}{number}", named(catalog, entry.key_id), entry.code));
     }
+    lines.extend(row.metadata.losses.iter().map(|loss| format!("     lost {loss}")));
     lines.extend((trace.more > 0).then(|| format!("     and {} more", trace.more)));
     lines.join("\n")
 }

@@ -38,7 +38,7 @@ pub(crate) struct Conversions {
     family: String,
     /// What an endpoint without a rule of its own goes by.
     loss: ConversionLoss,
-    /// Who signed what the body holds; looked for once, and only if something is converted.
+    /// Who signed what the body holds; looked for once.
     issuers: OnceLock<Vec<String>>,
     done: Mutex<Vec<(Target, Arc<Conversed>)>>,
 }
@@ -128,8 +128,7 @@ impl Conversions {
     /// The request for a route on another wire.
     pub(crate) fn of(&self, route: &Route) -> Arc<Conversed> {
         let wire = wire_of(route.endpoint.api_format.family());
-        let issuers = self.issuers.get_or_init(|| issuers(&self.body));
-        let issuer = Some(self.issuer(route.key.id)).filter(|issuer| issuers.contains(issuer));
+        let issuer = Some(self.issuer(route.key.id)).filter(|issuer| self.issuers().contains(issuer));
         let target = Target { wire, quirks: quirks(&route.endpoint), issuer };
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, conversed)) = done.iter().find(|(known, _)| *known == target) {
@@ -152,6 +151,16 @@ impl Conversions {
             .map_err(|_| Refused::Invalid { pointer: String::new(), reason: "its conversion cannot be read" })?;
         let losses = named(&converted.loss);
         Ok(Ready { wire: target.wire, body: converted.bytes.into(), peek, memory: converted.memory, losses })
+    }
+
+    fn issuers(&self) -> &[String] {
+        self.issuers.get_or_init(|| issuers(&self.body))
+    }
+
+    /// Whether the body holds what was signed on another wire.
+    pub(crate) fn is_sealed(&self) -> bool {
+        // Chat has no place for signatures.
+        self.from != Wire::Chat && !self.issuers().is_empty()
     }
 
     /// Names who signs at a provider key, without telling which key it is.

@@ -19,7 +19,7 @@ use domain::{
     ledger::Hold,
     limit::concurrency::Permit,
     ports::{Answer, NotRecorded},
-    records::{AttemptEnded, AttemptOutcome, CandidateRow, TRACE_MAX, Trace, TraceEntry},
+    records::{AttemptEnded, AttemptOutcome, CONVERTED, CandidateRow, TRACE_MAX, Trace, TraceEntry},
     schedule::{Skip, attempt::Deadline},
 };
 use std::{future::poll_fn, mem, sync::Arc};
@@ -132,9 +132,9 @@ impl Flight {
     ) {
         let Some(flown) = &mut self.0 else { return };
         flown.changes = changes.clone();
-        if flown.is_converted(route) && flown.trace.entries.len() < TRACE_MAX {
+        if place.retry == 0 && flown.is_converted(route) && flown.trace.entries.len() < TRACE_MAX {
             let number = i64::try_from(changes.losses.len()).unwrap_or(i64::MAX);
-            flown.trace.entries.push(TraceEntry { key_id: route.key.id, code: "converted".to_owned(), number });
+            flown.trace.entries.push(TraceEntry { key_id: route.key.id, code: CONVERTED.to_owned(), number });
         }
         flown.open = Some(Open {
             place,

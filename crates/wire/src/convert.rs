@@ -32,7 +32,7 @@ pub use fault::{class_of, error};
 pub use names::Memory;
 pub use stream::{Ending, Stream};
 
-pub(crate) use envelope::{open as open_envelope, seal as seal_envelope};
+pub(crate) use envelope::{SEALED_MARK, open as open_envelope, seal as seal_envelope};
 pub(crate) use params::{put_format, put_params, take_format, take_params};
 pub(crate) use schema::{to_json_schema, to_openapi};
 

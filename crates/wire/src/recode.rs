@@ -1,5 +1,7 @@
 //! Which values of a same-wire request change. Each function names one change; [`crate::splice`] makes them.
 
+mod sealed;
+
 use std::ops::Range;
 
 use crate::{
@@ -8,6 +10,8 @@ use crate::{
     peek::{Bare, Field, MaxField, Peek, Slot},
     splice::Edit,
 };
+
+pub use sealed::{STRIP_SEALED, Unsealed, strip_sealed};
 
 /// Puts `name` in the place of the model; `None` if it is that already, or the body names none.
 pub fn set_model(peek: &Peek, name: &str) -> Option<Edit> {

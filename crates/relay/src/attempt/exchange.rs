@@ -222,8 +222,16 @@ impl Exchange {
             Some(Err(refused)) => return Err(Failure::new(Verdict::CannotDo, refused.to_string())),
         };
         let draft = match ready {
-            Some(ready) => Draft { wire: ready.wire, body: &ready.body, peek: &ready.peek, converted: true },
-            None => Draft { wire: call.wire, body: &prompt.body, peek: &prompt.peek, converted: false },
+            Some(ready) => {
+                Draft { wire: ready.wire, body: &ready.body, peek: &ready.peek, converted: true, sealed: false }
+            }
+            None => Draft {
+                wire: call.wire,
+                body: &prompt.body,
+                peek: &prompt.peek,
+                converted: false,
+                sealed: prompt.conversions.is_sealed(),
+            },
         };
         let (body, edits) = request::body(call, &prompt.maximum, &draft, endpoint, model);
         let headers = request::headers(call, prompt, &draft, endpoint, &credential);

@@ -49,6 +49,8 @@ pub(crate) struct Draft<'a> {
     pub body: &'a Bytes,
     pub peek: &'a Peek,
     pub converted: bool,
+    /// It holds what was signed on another wire.
+    pub sealed: bool,
 }
 
 /// Path and query for a call to this endpoint.
@@ -260,6 +262,15 @@ pub(crate) fn body(
     if let Some(maximum) = maximum.set {
         let chat_field = endpoint.config.max_tokens_field.as_deref().unwrap_or("max_completion_tokens");
         edits.extend(recode::set_maximum(wire, peek, maximum, chat_field));
+    }
+    if !draft.converted && draft.sealed {
+        let unsealed = recode::strip_sealed(body);
+        if wire == Wire::Anthropic && unsealed.last_step {
+            // Clearing old thoughts is refused with thinking off.
+            let thinking = ["thinking", "context_management"].map(str::to_owned);
+            edits.extend(recode::strip_params(body, &thinking));
+        }
+        edits.extend(unsealed.edits);
     }
     let strips = &endpoint.config.strip_params;
     if maximum.must_hold && strips.iter().any(|name| recode::MAXIMA.contains(&name.as_str())) {

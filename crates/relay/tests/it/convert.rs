@@ -1,27 +1,23 @@
 //! Callers of one wire on upstreams of another.
 
-use crate::support::{Builder, CLIENT_KEY, MODEL, PROVIDER_KEY, WIRES, gateway, id, post, read, request, scripted};
+use crate::support::{CLIENT_KEY, MODEL, PROVIDER_KEY, WIRES, gateway, post, request, scripted};
 use domain::{
-    format::{ApiFormat, ConversionLoss, OnDisconnect, Status, UsageSource},
+    format::{ApiFormat, Status, UsageSource},
     money::NanoUsd,
     price::TokenCounts,
     records::AttemptOutcome,
 };
 use http::Method;
-use http_body_util::BodyExt;
-use relay::Body;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
 use testkit::{ErrorShape, Limit, Reply};
-use tokio::{sync::Semaphore, time::timeout};
 
 /// Every ordered pair of different wires: the caller's, then the upstream's.
-fn pairs() -> impl Iterator<Item = (ApiFormat, ApiFormat)> {
+pub(crate) fn pairs() -> impl Iterator<Item = (ApiFormat, ApiFormat)> {
     WIRES.into_iter().flat_map(|from| WIRES.into_iter().map(move |to| (from, to))).filter(|(from, to)| from != to)
 }
 
 /// A question with a tool, in each format, that every other wire can carry whole.
-fn ask(format: ApiFormat, stream: bool) -> (String, Value) {
+pub(crate) fn ask(format: ApiFormat, stream: bool) -> (String, Value) {
     let schema = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
     let (name, words) = ("weather", "tells the weather");
     match format {
@@ -71,11 +67,11 @@ fn ask(format: ApiFormat, stream: bool) -> (String, Value) {
 }
 
 /// Text and a call, with counts of every kind that all four wires report.
-fn answer() -> Reply {
+pub(crate) fn answer() -> Reply {
     Reply::text(["Let me ", "look."]).tool_as("call_7", "weather", r#"{"city":"Oslo"}"#).usage(100, 20).cache(40, 0, 0)
 }
 
-fn counts() -> TokenCounts {
+pub(crate) fn counts() -> TokenCounts {
     TokenCounts { input: 100, cache_read: 40, output: 20, ..TokenCounts::default() }
 }
 
@@ -95,7 +91,7 @@ fn documents(text: &str, stream: bool) -> Vec<Value> {
 }
 
 /// What an answer says in its dialect: text, and each call's name and arguments.
-fn said(format: ApiFormat, stream: bool, text: &str) -> (String, Vec<(String, Value)>) {
+pub(crate) fn said(format: ApiFormat, stream: bool, text: &str) -> (String, Vec<(String, Value)>) {
     let documents = documents(text, stream);
     let (mut words, mut calls): (String, Vec<(String, String)>) = (String::new(), Vec::new());
     let mut say = |value: &Value| words.push_str(value.as_str().unwrap_or_default());
@@ -157,7 +153,7 @@ fn said(format: ApiFormat, stream: bool, text: &str) -> (String, Vec<(String, Va
 }
 
 /// What closes a stream on each wire.
-fn closing_mark(format: ApiFormat) -> &'static str {
+pub(crate) fn closing_mark(format: ApiFormat) -> &'static str {
     match format {
         ApiFormat::Claude | ApiFormat::ClaudeCli => "message_stop",
         ApiFormat::OpenAi => "[DONE]",
@@ -166,17 +162,8 @@ fn closing_mark(format: ApiFormat) -> &'static str {
     }
 }
 
-/// Reads what comes without waiting for anything but the upstream.
-async fn read_ready(body: &mut Body) -> String {
-    let mut text = String::new();
-    while let Ok(Some(Ok(frame))) = timeout(Duration::from_millis(1), body.frame()).await {
-        text.push_str(&String::from_utf8_lossy(&frame.into_data().unwrap()));
-    }
-    text
-}
-
 /// The message of the error that an answer, or the last event of a stream, is.
-fn error_message(format: ApiFormat, text: &str) -> String {
+pub(crate) fn error_message(format: ApiFormat, text: &str) -> String {
     let last = text.trim_end().rsplit("data: ").next().unwrap();
     let event: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{format}: {text}"));
     let in_response = &event["response"]["error"]["message"];
@@ -268,138 +255,6 @@ async fn sampling_is_asked_of_anthropic_under_the_version_that_takes_it() {
     assert_eq!(received.header("anthropic-version"), Some("2023-06-01"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_converted_closing_frame_waits_for_the_journal_and_everything_before_it_passes() {
-    for (from, to) in pairs() {
-        let upstream = scripted([answer()]);
-        let gw = gateway().upstream(to, &upstream).start();
-        let journal = Arc::new(Semaphore::new(0));
-        *gw.kept.gate.lock().unwrap() = Some(journal.clone());
-        let (path, body) = ask(from, true);
-        let mut response = gw.open(post(&path, &body)).await;
-        let before = read_ready(response.body_mut()).await;
-
-        assert!(before.contains("look."), "{from} on {to}: {before}");
-        assert!(!before.contains(closing_mark(from)), "{from} on {to}: {before}");
-        assert_eq!(gw.settled().usage.tokens, counts(), "{from} on {to}: settled before it leaves");
-        journal.add_permits(10);
-        let rest = read(response).await;
-        assert!(rest.text().contains(closing_mark(from)), "{from} on {to}: {}", rest.text());
-        assert_eq!(rest.text().matches("\n\n").count().max(rest.text().matches("\r\n\r\n").count()), 1, "one frame");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_converted_whole_answer_waits_for_the_journal() {
-    for (from, to) in pairs() {
-        let upstream = scripted([answer()]);
-        let gw = gateway().upstream(to, &upstream).start();
-        let journal = Arc::new(Semaphore::new(0));
-        *gw.kept.gate.lock().unwrap() = Some(journal.clone());
-        let (path, body) = ask(from, false);
-        let mut response = gw.open(post(&path, &body)).await;
-        assert_eq!(read_ready(response.body_mut()).await, "", "{from} on {to}");
-        journal.add_permits(1);
-        let (text, _) = said(from, false, &read(response).await.text());
-        assert_eq!(text, "Let me look.", "{from} on {to}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_converted_stream_that_is_cut_ends_with_the_callers_error_and_is_billed_by_estimate() {
-    for (from, to) in pairs() {
-        let case = format!("{from} on {to}");
-        let reply = Reply::text(["one", "two", "three", "four"]).usage(12, 9);
-        let frames = if to == ApiFormat::OpenAiCli { 6 } else { 4 };
-        let upstream = scripted([reply.cut_after(frames)]);
-        let gw = gateway().upstream(to, &upstream).start();
-        let (path, body) = ask(from, true);
-        let got = gw.post(&path, &body).await;
-        assert!(!got.aborted, "{case}");
-        assert!(!error_message(from, &got.text()).is_empty(), "{case}: {}", got.text());
-        assert!(got.text().contains("one"), "{case}: {}", got.text());
-        assert!(!got.text().contains(closing_mark(from)), "{case}: {}", got.text());
-        let settled = gw.settled();
-        assert_eq!(
-            (settled.usage.status, settled.usage.usage_source),
-            (Status::Failed, UsageSource::Estimated),
-            "{case}"
-        );
-        assert!(settled.usage.cost.total.0 > 0, "{case}: what was relayed is billed");
-        assert!(settled.usage.is_converted, "{case}");
-        assert_eq!(settled.candidates[0].outcome, AttemptOutcome::Failed, "{case}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_error_inside_a_stream_ends_the_converted_one_after_it_is_recorded() {
-    for (from, to) in pairs() {
-        let case = format!("{from} on {to}");
-        let events = if to == ApiFormat::OpenAiCli { 6 } else { 4 };
-        let upstream = scripted([Reply::text(["one", "two", "three", "four"]).error_event_after(events, true)]);
-        let gw = gateway().upstream(to, &upstream).start();
-        let journal = Arc::new(Semaphore::new(0));
-        *gw.kept.gate.lock().unwrap() = Some(journal.clone());
-        let (path, body) = ask(from, true);
-        let mut response = gw.open(post(&path, &body)).await;
-        let before = read_ready(response.body_mut()).await;
-        assert!(before.contains("one") && !before.contains("\"error\":{"), "{case}: {before}");
-        journal.add_permits(10);
-        let rest = read(response).await;
-        assert!(!error_message(from, &rest.text()).is_empty(), "{case}: {}", rest.text());
-        assert_eq!(gw.settled().usage.status, Status::Failed, "{case}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_upstreams_words_about_itself_stay_out_of_a_converted_stream() {
-    let sse = format!(
-        "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"hi\"}}}}]}}\n\n\
-         data: {{\"error\":{{\"message\":\"{PROVIDER_KEY} may not use up-0 at up0.test\",\"type\":\"server_error\"}}}}\n\n"
-    );
-    let upstream = scripted([Reply::raw(200, &[("content-type", "text/event-stream")], sse)]);
-    let gw = gateway().upstream(ApiFormat::OpenAi, &upstream).start();
-    let (path, body) = ask(ApiFormat::Claude, true);
-    let got = gw.post(&path, &body).await;
-    let message = error_message(ApiFormat::Claude, &got.text());
-    assert_eq!(message, format!("*** may not use {MODEL} at upstream"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_a_converted_stream_pays_what_was_relayed_or_what_is_drained() {
-    for ((from, to), policy) in pairs().flat_map(|pair| [(pair, OnDisconnect::Cancel), (pair, OnDisconnect::Drain)]) {
-        let case = format!("{from} on {to}, {policy}");
-        let upstream = scripted([Reply::text(["one", "two", "three"]).usage(12, 90).gap(Duration::from_secs(1))]);
-        let gw =
-            gateway().with(|builder| builder.parts.settings.on_disconnect = policy).upstream(to, &upstream).start();
-        let (path, body) = ask(from, true);
-        let mut response = gw.open(post(&path, &body)).await;
-        assert!(response.body_mut().frame().await.is_some(), "{case}");
-        drop(response);
-        gw.idle().await;
-        let row = gw.settled().usage;
-        assert_eq!((row.status, row.status_code, row.is_converted), (Status::Cancelled, 499, true), "{case}");
-        if policy == OnDisconnect::Drain {
-            assert_eq!(row.usage_source, UsageSource::Upstream, "{case}");
-            assert_eq!((row.tokens.input, row.tokens.output), (12, 90), "{case}");
-        } else {
-            assert_eq!(row.usage_source, UsageSource::Estimated, "{case}");
-            assert!(row.tokens.output < 90 && row.tokens.input > 0, "{case}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn silence_in_a_converted_stream_is_bounded() {
-    let upstream = scripted([answer().stall_after(4)]);
-    let gw = gateway().upstream(ApiFormat::Claude, &upstream).start();
-    let (path, body) = ask(ApiFormat::OpenAi, true);
-    let got = gw.post(&path, &body).await;
-    assert!(!error_message(ApiFormat::OpenAi, &got.text()).is_empty());
-    let row = gw.settled().usage;
-    assert_eq!((row.status, row.metadata.deadline.as_deref()), (Status::Failed, Some("idle")));
-}
-
 /// A native upstream that fails as told, and one of another wire behind it.
 fn failing(shape: ErrorShape, converted: Reply) -> (crate::support::Gateway, testkit::Upstream) {
     let native = scripted(std::iter::repeat_n(Reply::error(shape), 8));
@@ -467,105 +322,6 @@ async fn a_prompt_that_is_too_long_is_told_in_the_words_that_clients_look_for() 
     let got = gw.post(&path, &body).await;
     assert_eq!(got.status, 400);
     assert!(error_message(ApiFormat::Claude, &got.text()).starts_with("prompt is too long"), "{}", got.text());
-}
-
-/// Asks with a parameter that the chat wire has no place for.
-fn lossy() -> (String, Value) {
-    let (path, mut body) = ask(ApiFormat::Claude, false);
-    body["top_k"] = json!(5);
-    (path, body)
-}
-
-fn with_loss(setting: ConversionLoss, endpoint: Option<ConversionLoss>) -> (Builder, testkit::Upstream) {
-    let upstream = scripted([answer()]);
-    let builder = gateway().upstream(ApiFormat::OpenAi, &upstream).with(|builder| {
-        builder.parts.settings.conversion_loss = setting;
-        builder.parts.endpoints[0].config.conversion_loss = endpoint;
-    });
-    (builder, upstream)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_loss_is_named_in_a_header_and_the_record_or_in_the_record_alone() {
-    for (setting, endpoint, header) in [
-        (ConversionLoss::Warn, None, Some("/top_k")),
-        (ConversionLoss::Drop, None, None),
-        (ConversionLoss::Drop, Some(ConversionLoss::Warn), Some("/top_k")),
-        (ConversionLoss::Reject, Some(ConversionLoss::Drop), None),
-    ] {
-        let (builder, upstream) = with_loss(setting, endpoint);
-        let gw = builder.start();
-        let (path, body) = lossy();
-        let got = gw.post(&path, &body).await;
-        assert_eq!(got.status, 200, "{setting} {endpoint:?}: {}", got.text());
-        assert_eq!(got.header("x-tollgate-dropped"), header, "{setting} {endpoint:?}");
-        assert_eq!(upstream.requests()[0].json().get("top_k"), None);
-        let losses = gw.settled().usage.metadata.losses;
-        assert!(losses[0].starts_with("/top_k: "), "{losses:?}");
-        assert!(losses[1..].iter().all(|loss| loss.starts_with("answer/")), "{losses:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_loss_that_is_not_accepted_is_a_native_400_that_names_the_field_and_costs_nothing() {
-    for (setting, endpoint) in [(ConversionLoss::Reject, None), (ConversionLoss::Warn, Some(ConversionLoss::Reject))] {
-        let (builder, upstream) = with_loss(setting, endpoint);
-        let gw = builder.start();
-        let (path, body) = lossy();
-        let got = gw.post(&path, &body).await;
-        assert_eq!(got.status, 400, "{}", got.text());
-        assert_eq!(got.json()["error"]["type"], "invalid_request_error");
-        assert!(error_message(ApiFormat::Claude, &got.text()).contains("top_k"), "{}", got.text());
-        assert_eq!(upstream.requests().len(), 0);
-        assert!(gw.kept.settled.lock().unwrap().is_empty() && gw.kept.opened.lock().unwrap().is_empty());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_one_wire_cannot_carry_goes_to_another_that_can() {
-    let (chat, claude) = (scripted([answer()]), scripted([answer()]));
-    let gw = gateway()
-        .upstream(ApiFormat::OpenAi, &chat)
-        .upstream(ApiFormat::Gemini, &claude)
-        .with(|builder| builder.parts.settings.conversion_loss = ConversionLoss::Reject)
-        .start();
-    let (path, body) = lossy();
-    let got = gw.post(&path, &body).await;
-    assert_eq!(got.status, 200, "{}", got.text());
-    assert_eq!((chat.requests().len(), claude.requests().len()), (0, 1), "Gemini has top_k");
-    let codes: Vec<_> = gw.settled().trace.entries.iter().map(|entry| (entry.key_id, entry.code.clone())).collect();
-    assert!(codes.contains(&(id(102), "conversion_unsupported".to_owned())), "{codes:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn state_that_another_vendor_keeps_is_refused_by_its_name() {
-    let upstream = scripted([answer()]);
-    let gw = gateway().upstream(ApiFormat::Claude, &upstream).start();
-    let (path, mut body) = ask(ApiFormat::OpenAiCli, true);
-    body["previous_response_id"] = json!("resp_1");
-    let got = gw.post(&path, &body).await;
-    assert_eq!(got.status, 400, "{}", got.text());
-    assert_eq!(got.json()["error"]["param"], "previous_response_id");
-    assert_eq!(got.json()["error"]["code"], "unsupported_parameter");
-    assert_eq!(upstream.requests().len(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_closed_endpoint_converts_for_nobody_and_an_opened_one_for_all() {
-    for (format, opened, want) in [
-        (ApiFormat::ClaudeCli, None, 503),
-        (ApiFormat::ClaudeCli, Some(true), 200),
-        (ApiFormat::Claude, Some(false), 503),
-        (ApiFormat::Claude, None, 200),
-    ] {
-        let upstream = scripted([answer()]);
-        let gw = gateway()
-            .upstream(format, &upstream)
-            .with(|builder| builder.parts.endpoints[0].config.accepts_conversion = opened)
-            .start();
-        let (path, body) = ask(ApiFormat::OpenAi, false);
-        assert_eq!(gw.post(&path, &body).await.status, want, "{format} {opened:?}");
-    }
 }
 
 #[tokio::test(start_paused = true)]

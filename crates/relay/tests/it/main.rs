@@ -4,9 +4,11 @@
 mod attempts;
 mod bytes;
 mod convert;
+mod converted_endings;
 mod counting;
 mod endings;
 mod lists;
+mod losses;
 mod metered;
 mod money;
 mod refusals;

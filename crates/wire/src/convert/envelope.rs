@@ -17,7 +17,7 @@ fn word(wire: Wire) -> &'static str {
 }
 
 /// [`MARK`], as every envelope's text begins: nine bytes are twelve letters of base64.
-const SEALED_MARK: &[u8] = b"dG9sbGdhdGUx";
+pub(crate) const SEALED_MARK: &[u8] = b"dG9sbGdhdGUx";
 /// Letters of an envelope in which its issuer is named.
 const HEAD_MAX: usize = 128;
 /// Issuers that [`issuers`] looks for.

@@ -1,0 +1,156 @@
+//! How converted answers end: the closing frame, breaks, and clients that leave.
+
+use crate::{
+    convert::{answer, ask, closing_mark, counts, error_message, pairs, said},
+    support::{MODEL, PROVIDER_KEY, gateway, post, read, scripted},
+};
+use domain::{
+    format::{ApiFormat, OnDisconnect, Status, UsageSource},
+    records::AttemptOutcome,
+};
+use http_body_util::BodyExt;
+use relay::Body;
+use std::{sync::Arc, time::Duration};
+use testkit::Reply;
+use tokio::{sync::Semaphore, time::timeout};
+
+/// Reads what comes without waiting for anything but the upstream.
+async fn read_ready(body: &mut Body) -> String {
+    let mut text = String::new();
+    while let Ok(Some(Ok(frame))) = timeout(Duration::from_millis(1), body.frame()).await {
+        text.push_str(&String::from_utf8_lossy(&frame.into_data().unwrap()));
+    }
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_converted_closing_frame_waits_for_the_journal_and_everything_before_it_passes() {
+    for (from, to) in pairs() {
+        let upstream = scripted([answer()]);
+        let gw = gateway().upstream(to, &upstream).start();
+        let journal = Arc::new(Semaphore::new(0));
+        *gw.kept.gate.lock().unwrap() = Some(journal.clone());
+        let (path, body) = ask(from, true);
+        let mut response = gw.open(post(&path, &body)).await;
+        let before = read_ready(response.body_mut()).await;
+
+        assert!(before.contains("look."), "{from} on {to}: {before}");
+        assert!(!before.contains(closing_mark(from)), "{from} on {to}: {before}");
+        assert_eq!(gw.settled().usage.tokens, counts(), "{from} on {to}: settled before it leaves");
+        journal.add_permits(10);
+        let rest = read(response).await;
+        assert!(rest.text().contains(closing_mark(from)), "{from} on {to}: {}", rest.text());
+        assert_eq!(rest.text().matches("\n\n").count().max(rest.text().matches("\r\n\r\n").count()), 1, "one frame");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_converted_whole_answer_waits_for_the_journal() {
+    for (from, to) in pairs() {
+        let upstream = scripted([answer()]);
+        let gw = gateway().upstream(to, &upstream).start();
+        let journal = Arc::new(Semaphore::new(0));
+        *gw.kept.gate.lock().unwrap() = Some(journal.clone());
+        let (path, body) = ask(from, false);
+        let mut response = gw.open(post(&path, &body)).await;
+        assert_eq!(read_ready(response.body_mut()).await, "", "{from} on {to}");
+        journal.add_permits(1);
+        let (text, _) = said(from, false, &read(response).await.text());
+        assert_eq!(text, "Let me look.", "{from} on {to}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_converted_stream_that_is_cut_ends_with_the_callers_error_and_is_billed_by_estimate() {
+    for (from, to) in pairs() {
+        let case = format!("{from} on {to}");
+        let reply = Reply::text(["one", "two", "three", "four"]).usage(12, 9);
+        let frames = if to == ApiFormat::OpenAiCli { 6 } else { 4 };
+        let upstream = scripted([reply.cut_after(frames)]);
+        let gw = gateway().upstream(to, &upstream).start();
+        let (path, body) = ask(from, true);
+        let got = gw.post(&path, &body).await;
+        assert!(!got.aborted, "{case}");
+        assert!(!error_message(from, &got.text()).is_empty(), "{case}: {}", got.text());
+        assert!(got.text().contains("one"), "{case}: {}", got.text());
+        assert!(!got.text().contains(closing_mark(from)), "{case}: {}", got.text());
+        let settled = gw.settled();
+        assert_eq!(
+            (settled.usage.status, settled.usage.usage_source),
+            (Status::Failed, UsageSource::Estimated),
+            "{case}"
+        );
+        assert!(settled.usage.cost.total.0 > 0, "{case}: what was relayed is billed");
+        assert!(settled.usage.is_converted, "{case}");
+        assert_eq!(settled.candidates[0].outcome, AttemptOutcome::Failed, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_inside_a_stream_ends_the_converted_one_after_it_is_recorded() {
+    for (from, to) in pairs() {
+        let case = format!("{from} on {to}");
+        let events = if to == ApiFormat::OpenAiCli { 6 } else { 4 };
+        let upstream = scripted([Reply::text(["one", "two", "three", "four"]).error_event_after(events, true)]);
+        let gw = gateway().upstream(to, &upstream).start();
+        let journal = Arc::new(Semaphore::new(0));
+        *gw.kept.gate.lock().unwrap() = Some(journal.clone());
+        let (path, body) = ask(from, true);
+        let mut response = gw.open(post(&path, &body)).await;
+        let before = read_ready(response.body_mut()).await;
+        assert!(before.contains("one") && !before.contains("\"error\":{"), "{case}: {before}");
+        journal.add_permits(10);
+        let rest = read(response).await;
+        assert!(!error_message(from, &rest.text()).is_empty(), "{case}: {}", rest.text());
+        assert_eq!(gw.settled().usage.status, Status::Failed, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstreams_words_about_itself_stay_out_of_a_converted_stream() {
+    let sse = format!(
+        "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"hi\"}}}}]}}\n\n\
+         data: {{\"error\":{{\"message\":\"{PROVIDER_KEY} may not use up-0 at up0.test\",\"type\":\"server_error\"}}}}\n\n"
+    );
+    let upstream = scripted([Reply::raw(200, &[("content-type", "text/event-stream")], sse)]);
+    let gw = gateway().upstream(ApiFormat::OpenAi, &upstream).start();
+    let (path, body) = ask(ApiFormat::Claude, true);
+    let got = gw.post(&path, &body).await;
+    let message = error_message(ApiFormat::Claude, &got.text());
+    assert_eq!(message, format!("*** may not use {MODEL} at upstream"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_a_converted_stream_pays_what_was_relayed_or_what_is_drained() {
+    for ((from, to), policy) in pairs().flat_map(|pair| [(pair, OnDisconnect::Cancel), (pair, OnDisconnect::Drain)]) {
+        let case = format!("{from} on {to}, {policy}");
+        let upstream = scripted([Reply::text(["one", "two", "three"]).usage(12, 90).gap(Duration::from_secs(1))]);
+        let gw =
+            gateway().with(|builder| builder.parts.settings.on_disconnect = policy).upstream(to, &upstream).start();
+        let (path, body) = ask(from, true);
+        let mut response = gw.open(post(&path, &body)).await;
+        assert!(response.body_mut().frame().await.is_some(), "{case}");
+        drop(response);
+        gw.idle().await;
+        let row = gw.settled().usage;
+        assert_eq!((row.status, row.status_code, row.is_converted), (Status::Cancelled, 499, true), "{case}");
+        if policy == OnDisconnect::Drain {
+            assert_eq!(row.usage_source, UsageSource::Upstream, "{case}");
+            assert_eq!((row.tokens.input, row.tokens.output), (12, 90), "{case}");
+        } else {
+            assert_eq!(row.usage_source, UsageSource::Estimated, "{case}");
+            assert!(row.tokens.output < 90 && row.tokens.input > 0, "{case}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_in_a_converted_stream_is_bounded() {
+    let upstream = scripted([answer().stall_after(4)]);
+    let gw = gateway().upstream(ApiFormat::Claude, &upstream).start();
+    let (path, body) = ask(ApiFormat::OpenAi, true);
+    let got = gw.post(&path, &body).await;
+    assert!(!error_message(ApiFormat::OpenAi, &got.text()).is_empty());
+    let row = gw.settled().usage;
+    assert_eq!((row.status, row.metadata.deadline.as_deref()), (Status::Failed, Some("idle")));
+}

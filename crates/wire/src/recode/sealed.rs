@@ -1,0 +1,173 @@
+//! Takes envelopes out of a request that stays on its wire: what they hold was signed for another.
+
+use std::ops::Range;
+
+use crate::{
+    convert::SEALED_MARK,
+    json::{Reader, Token},
+    splice::Edit,
+};
+
+/// The name of these edits.
+pub const STRIP_SEALED: &str = "strip_sealed";
+/// What Gemini takes in the place of a signature (seen in Gemini CLI's requests).
+const NO_SIGNATURE: &[u8] = br#""skip_thought_signature_validator""#;
+/// Depth of a message, and of a block in it: the root, its list, the message, its list, the block.
+const MESSAGE: usize = 3;
+const BLOCK: usize = 5;
+
+/// What is taken out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unsealed {
+    /// Blocks that go whole, with the commas that separate them; on Gemini's wire, signatures that are replaced.
+    pub edits: Vec<Edit>,
+    /// The last answer of the history called tools and has lost its thoughts: Anthropic refuses it while thinking is on.
+    pub last_step: bool,
+}
+
+/// A container that is open.
+#[derive(Debug, Default)]
+struct Open {
+    array: bool,
+    start: usize,
+    /// Of an object: its member under way.
+    key: Vec<u8>,
+    /// Of an object: it holds an envelope.
+    goes: bool,
+    /// Of an array: the end of its last element that stays, and what goes behind that.
+    kept_end: Option<usize>,
+    run: Option<Range<usize>>,
+    /// Of a message.
+    answers: bool,
+    calls: bool,
+    lost: bool,
+}
+
+/// Finds what has to go; nothing if the body is not valid JSON.
+pub fn strip_sealed(body: &[u8]) -> Unsealed {
+    let mut found = Unsealed::default();
+    let mut reader = Reader::new(body);
+    let mut open: Vec<Open> = Vec::new();
+    while let Ok(Some(token)) = reader.next() {
+        match token {
+            Token::Open { array } => open.push(Open { array, start: reader.start(), ..Open::default() }),
+            Token::Close => {
+                let Some(closed) = open.pop() else { break };
+                close(&mut open, closed, reader.end(), &mut found);
+            }
+            Token::Key(key) => {
+                if let Some(object) = open.last_mut() {
+                    object.key = key.key().map(std::borrow::Cow::into_owned).unwrap_or_default();
+                }
+            }
+            Token::Text(text) => {
+                text_value(&mut open, text.raw, reader.start()..reader.end(), &mut found);
+                element(&mut open, reader.start()..reader.end(), false, &mut found);
+            }
+            Token::Number(_) | Token::Bool(_) | Token::Null => {
+                element(&mut open, reader.start()..reader.end(), false, &mut found);
+            }
+        }
+    }
+    found
+}
+
+fn text_value(open: &mut [Open], text: &[u8], at: Range<usize>, found: &mut Unsealed) {
+    let depth = open.len();
+    let in_list = depth >= 2 && open[depth - 2].array;
+    let Some(object) = open.last_mut().filter(|object| !object.array) else { return };
+    match object.key.as_slice() {
+        b"thoughtSignature" | b"thought_signature" if text.starts_with(SEALED_MARK) => {
+            found.edits.push(Edit { at, with: NO_SIGNATURE.to_vec(), name: STRIP_SEALED });
+        }
+        b"signature" | b"data" | b"encrypted_content" if in_list && text.starts_with(SEALED_MARK) => object.goes = true,
+        b"role" if depth == MESSAGE => object.answers = text == b"assistant",
+        b"type" if depth == BLOCK && text == b"tool_use" => open[MESSAGE - 1].calls = true,
+        _ => {}
+    }
+}
+
+fn close(open: &mut [Open], mut closed: Open, end: usize, found: &mut Unsealed) {
+    if closed.array {
+        found.edits.extend(closed.run.take().map(cut));
+    }
+    if closed.answers {
+        found.last_step = closed.lost && closed.calls;
+    }
+    if closed.goes
+        && let Some(message) = open.get_mut(MESSAGE - 1)
+    {
+        message.lost = true;
+    }
+    element(open, closed.start..end, closed.goes, found);
+}
+
+/// A value ended; in an array, it is an element.
+fn element(open: &mut [Open], at: Range<usize>, goes: bool, found: &mut Unsealed) {
+    let Some(array) = open.last_mut().filter(|parent| parent.array) else { return };
+    match (goes, array.run.take()) {
+        (true, None) => array.run = Some(array.kept_end.unwrap_or(at.start)..at.end),
+        (true, Some(earlier)) => array.run = Some(earlier.start..at.end),
+        (false, gone) => {
+            if let Some(gone) = gone {
+                // With an element before it, its comma goes; at the front, the one behind it.
+                let end = if array.kept_end.is_some() { gone.end } else { at.start };
+                found.edits.push(cut(gone.start..end));
+            }
+            array.kept_end = Some(at.end);
+        }
+    }
+}
+
+fn cut(at: Range<usize>) -> Edit {
+    Edit { at, with: Vec::new(), name: STRIP_SEALED }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Wire, convert::seal_envelope, splice};
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+
+    fn stripped(body: &Value) -> (Value, bool) {
+        let body = Bytes::from(body.to_string());
+        let Unsealed { edits, last_step } = strip_sealed(&body);
+        (serde_json::from_slice(&splice(&body, edits).concat()).unwrap(), last_step)
+    }
+
+    #[test]
+    fn blocks_that_hold_an_envelope_go_whole_and_all_others_stay() {
+        let sealed = seal_envelope(Wire::Gemini, "0011223344556677", "sig", false);
+        let thought = json!({ "type": "thinking", "thinking": "hm", "signature": sealed });
+        let own = json!({ "type": "thinking", "thinking": "hm", "signature": "EqQBCkYI" });
+        let redacted = json!({ "type": "redacted_thinking", "data": sealed });
+        let item = json!({ "type": "reasoning", "summary": [], "encrypted_content": sealed });
+        let (text, call) =
+            (json!({ "type": "text", "text": sealed }), json!({ "type": "tool_use", "id": "c", "input": {} }));
+        let said = |blocks: &[&Value]| json!({ "messages": [{ "role": "assistant", "content": blocks }, { "role": "user", "content": "x" }] });
+        for (body, want, last_step) in [
+            (said(&[&thought, &text]), said(&[&text]), false),
+            (said(&[&thought, &redacted, &call]), said(&[&call]), true),
+            (said(&[&text, &thought, &call]), said(&[&text, &call]), true),
+            (said(&[&text, &thought]), said(&[&text]), false),
+            (said(&[&own, &call]), said(&[&own, &call]), false),
+            (said(&[&thought]), said(&[]), false),
+            (json!({ "input": [item, "x", item] }), json!({ "input": ["x"] }), false),
+        ] {
+            assert_eq!(stripped(&body), (want, last_step), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_gemini_must_see_signed_keeps_a_word_for_its_signature() {
+        let sealed = seal_envelope(Wire::Anthropic, "0011223344556677", "sig", false);
+        let body = |signature: &str| {
+            json!({ "contents": [{ "role": "model", "parts": [
+                { "functionCall": { "name": "f", "args": {} }, "thoughtSignature": signature },
+            ] }] })
+        };
+        assert_eq!(stripped(&body(&sealed)), (body("skip_thought_signature_validator"), false));
+        assert_eq!(stripped(&body("own")), (body("own"), false));
+    }
+}
