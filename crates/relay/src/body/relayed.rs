@@ -1,4 +1,5 @@
-//! An upstream's answer on its way to the client, over the same wire: the bytes that arrive are the bytes that leave.
+//! An upstream's answer on its way to the client. Over the same wire the bytes that arrive are the bytes that leave; for
+//! another, [`Framing::Converted`] writes them anew.
 //!
 //! The body owns the request's ending: at the closing frame, at a break, or when it is dropped, there is one settlement.
 //! The closing frame waits until the journal has it; everything before passes at once.

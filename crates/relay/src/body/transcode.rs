@@ -71,7 +71,7 @@ impl Transcode {
         (self.written(out, was_open), ending.map(|ending| ending != Ending::Cut))
     }
 
-    /// Ends it with an error of ours; false if nothing valid can follow what has left already.
+    /// Ends it with an error of ours.
     fn fail(&mut self, problem: &Problem<'_>) -> Bytes {
         let mut out = Vec::new();
         self.stream.fail(problem, &mut out);
