@@ -220,7 +220,8 @@ impl ApiFormat {
     ///
     /// The two command-line formats serve their own kind only, unless they are opened.
     pub fn serves_natively(self, asked: Self, accepts_conversion: Option<bool>) -> bool {
-        self == asked || (self.family() == asked.family() && self.is_open(accepts_conversion))
+        let opened = !self.is_restricted() || accepts_conversion == Some(true);
+        self == asked || (self.family() == asked.family() && opened)
     }
 
     /// Whether an endpoint of this format, with this `accepts_conversion`, serves a caller of `asked` after conversion.

@@ -110,7 +110,7 @@ fn warm_at(target: u128) -> Record {
 #[test]
 fn each_static_rule_has_its_code() {
     type Change = fn(&mut Fixture, &mut Ask);
-    let cases: [(Option<SkipCode>, Change); 25] = [
+    let cases: [(Option<SkipCode>, Change); 26] = [
         (None, |_, _| ()),
         (Some(SkipCode::ProviderInactive), |f, _| f.parts.providers[0].is_active = false),
         (Some(SkipCode::ProviderNotAllowed), |f, _| f.parts.users[0].access.providers = Some(vec![])),
@@ -126,6 +126,11 @@ fn each_static_rule_has_its_code() {
         (Some(SkipCode::FormatMismatch), |f, ask| {
             f.parts.endpoints[0].config.accepts_conversion = Some(false);
             ask.format = ApiFormat::Claude;
+        }),
+        (None, |f, ask| {
+            f.parts.endpoints[0].api_format = ApiFormat::Claude;
+            f.parts.endpoints[0].config.accepts_conversion = Some(false);
+            ask.format = ApiFormat::ClaudeCli; // no conversion: the wire is the same
         }),
         (Some(SkipCode::FormatMismatch), |f, _| f.parts.endpoints[0].api_format = ApiFormat::ClaudeCli),
         (None, |f, _| {

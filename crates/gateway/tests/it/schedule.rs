@@ -15,9 +15,6 @@ use tokio_util::task::TaskTracker;
 
 testkit::on_both![limits_and_open_circuits_survive_a_restart, a_killed_program_goes_on_counting_where_it_was,];
 
-/// Each endpoint serves its own wire: with conversion, a provider of all four would be four candidates.
-const OWN_WIRE: (&str, &str) = ("max_retries: 0", "max_retries: 0, config: {accepts_conversion: false}");
-
 fn served() -> Reply {
     Reply::text(["hello"]).usage(12, 2)
 }
@@ -31,8 +28,7 @@ async fn limits_and_open_circuits_survive_a_restart(home: Home) {
     let serving = upstream(served()).await;
     let start = |home| {
         let limited = ("api_key: sk-upstream", "api_key: sk-upstream, daily_limit: 3");
-        let gateway = gateway().provider(&refusing).provider(&serving).replace(limited.0, limited.1);
-        gateway.replace(OWN_WIRE.0, OWN_WIRE.1).at(home).start()
+        gateway().provider(&refusing).provider(&serving).replace(limited.0, limited.1).at(home).start()
     };
     let gw = start(home).await;
     for _ in 0..2 {
@@ -87,7 +83,7 @@ async fn agents_stay_where_their_caches_are() {
 async fn a_failing_key_is_left_alone_and_callers_mistakes_leave_everybody_else_alone() {
     let failing = upstream(Reply::error(ErrorShape::Server)).await;
     let serving = upstream(served()).await;
-    let gw = gateway().provider(&failing).provider(&serving).replace(OWN_WIRE.0, OWN_WIRE.1).start().await;
+    let gw = gateway().provider(&failing).provider(&serving).start().await;
     for number in 0..40 {
         let ask = gw.ask(Wire::Messages, "hi").header("x-claude-code-session-id", &format!("s{number}"));
         assert_eq!(ask.whole().await.status, 200);
@@ -122,7 +118,7 @@ async fn the_program_schedules_and_tells_what_it_knows() {
         let equal = provider(number, &upstream.base_url());
         write!(text, "{}", equal.replace(&format!("provider_priority: {number}"), "provider_priority: 1")).unwrap();
     }
-    std::fs::write(&document, text.replace(OWN_WIRE.0, OWN_WIRE.1)).unwrap();
+    std::fs::write(&document, text).unwrap();
     let program = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
     let ask =
         |session: &str| Ask::on(program.address, Wire::Messages, "hi").header("x-claude-code-session-id", session);
@@ -176,7 +172,7 @@ async fn the_program_keeps_fifty_agents_on_the_keys_that_have_their_caches() {
     let text = std::fs::read_to_string(&document).unwrap();
     let text = text.replace("name: laptop,", "name: laptop, rate_limit: null, concurrent_limit: null,");
     let text = text.replace("{name: main, api_key: sk-upstream}", &keys.join(", "));
-    std::fs::write(&document, text.replace(OWN_WIRE.0, OWN_WIRE.1)).unwrap();
+    std::fs::write(&document, text).unwrap();
     let program = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
 
     let agents = TaskTracker::new();
@@ -225,7 +221,7 @@ async fn the_program_leaves_a_key_that_fails_for_ten_minutes_alone_and_is_back_w
     let text = std::fs::read_to_string(&document).unwrap();
     let text = text.replace("name: laptop,", "name: laptop, rate_limit: null, concurrent_limit: null,");
     let text = text + &provider(1, &serving.base_url());
-    std::fs::write(&document, text.replace(OWN_WIRE.0, OWN_WIRE.1)).unwrap();
+    std::fs::write(&document, text).unwrap();
     let settings = format!("[breaker]\nfirst_rest = '{}ms'\n", first_rest.as_millis());
     std::fs::write(folder.path().join("tollgate.toml"), settings).unwrap();
     let program = Serving::start(folder.path(), &["--catalog", "catalog.yaml"]).await;
@@ -275,7 +271,7 @@ async fn a_killed_program_goes_on_counting_where_it_was(home: Home) {
     let document = home.path().join("catalog.yaml");
     let text = std::fs::read_to_string(&document).unwrap() + &provider(1, &serving.base_url());
     let text = text.replace("api_key: sk-upstream", "api_key: sk-upstream, daily_limit: 3");
-    std::fs::write(&document, text.replace(OWN_WIRE.0, OWN_WIRE.1)).unwrap();
+    std::fs::write(&document, text).unwrap();
     let program = Serving::start(home.path(), &["--catalog", "catalog.yaml"]).await;
     for _ in 0..2 {
         assert_eq!(Ask::on(program.address, Wire::Messages, "hi").whole().await.status, 200);

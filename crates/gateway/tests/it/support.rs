@@ -55,14 +55,14 @@ global_models:
     Builder { catalog, providers: 0, settings: Vec::new(), home: None }
 }
 
-/// A provider of [`MODEL`] on all four wires, as a document's list item.
+/// A provider of [`MODEL`] on all four wires, each for its own callers alone, as a document's list item.
 pub(crate) fn provider(number: usize, base_url: &str) -> String {
     let mut text =
         format!("  - name: provider-{number}\n    display_name: P{number}\n    provider_priority: {number}\n");
     let _ = writeln!(text, "    models: [{{global_model: {MODEL}, provider_model_name: up-{number}}}]\n    endpoints:");
     for format in ["CLAUDE", "OPENAI", "OPENAI_CLI", "GEMINI"] {
-        let keys = "keys: [{name: main, api_key: sk-upstream}]";
-        let _ = writeln!(text, "      - {{api_format: {format}, base_url: \"{base_url}\", max_retries: 0, {keys}}}");
+        let rest = "config: {accepts_conversion: false}, keys: [{name: main, api_key: sk-upstream}]";
+        let _ = writeln!(text, "      - {{api_format: {format}, base_url: \"{base_url}\", max_retries: 0, {rest}}}");
     }
     text
 }
