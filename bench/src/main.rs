@@ -4,6 +4,7 @@
 //! disturbs one disturbs all. The figure to trust is the CPU time that the process under test spends per request, read
 //! from `/proc`: throughput and latency depend on what else the cores have to do. Linux only.
 
+mod convert;
 mod figures;
 mod floor;
 mod load;
@@ -50,6 +51,8 @@ struct Arguments {
 enum Role {
     /// Measures what planning costs, and prints it.
     Plan,
+    /// Measures what conversion costs, and prints it.
+    Convert,
     /// The bare reverse proxy, in a process of its own so that its CPU time is its own.
     #[command(hide = true)]
     Floor {
@@ -70,6 +73,10 @@ fn main() -> Result<()> {
             write!(io::stdout(), "{}", plan::section()?)?;
             return Ok(());
         }
+        Some(Role::Convert) => {
+            write!(io::stdout(), "{}", convert::section()?)?;
+            return Ok(());
+        }
         None => {}
     }
     // One thread: the load must leave the cores to what is measured.
@@ -82,6 +89,7 @@ async fn measure(arguments: Arguments) -> Result<()> {
     let mut text = report::markdown(&machine::describe()?, &found);
     if !partial {
         text.push_str(&plan::section()?);
+        text.push_str(&convert::section()?);
     }
     if partial {
         write!(io::stdout(), "{text}")?;

@@ -57,7 +57,7 @@ pub(crate) fn section() -> Result<String> {
 }
 
 /// CPU time of this thread so far: what else the cores do does not count.
-fn cpu_ns() -> i64 {
+pub(crate) fn cpu_ns() -> i64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }

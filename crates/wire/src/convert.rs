@@ -9,14 +9,22 @@
 //! response(from, to, body, &Answer)             → Answered { bytes, usage, loss }
 //! Stream::new(from, to, Answer)  feed(bytes, &mut out)…  finish(&mut out) → whole or cut
 //! error(to, status, body, …)                    → Rendered
+//! count_request, counted_tokens, count_answer   the tokens of a prompt
+//! embed_request, embedded                       embeddings
 //! ```
 
 mod adapt;
+mod adapter;
+pub(crate) mod cite;
+mod count;
+mod embed;
 mod envelope;
 mod fault;
+mod media;
 mod names;
 mod params;
 mod schema;
+mod search;
 pub(crate) mod stream;
 
 use crate::{
@@ -26,6 +34,8 @@ use crate::{
     openai_chat, openai_responses,
     usage::Usage,
 };
+pub use count::{count_answer, count_request, counted_tokens};
+pub use embed::{Embed, Wanted, embed_request, embedded};
 pub use envelope::{ISSUERS_MAX, issuers};
 pub(crate) use fault::problem;
 pub use fault::{class_of, error};
@@ -33,11 +43,16 @@ pub use names::Memory;
 pub use stream::{Ending, Stream};
 
 pub(crate) use envelope::{SEALED_MARK, open as open_envelope, seal as seal_envelope};
+pub(crate) use media::type_of_url;
 pub(crate) use params::{put_format, put_params, take_format, take_params};
 pub(crate) use schema::{to_json_schema, to_openapi};
+pub(crate) use search::tool as search_tool;
 
 /// Most bytes that a codec holds of one event, and of parts that wait for their turn: 16 MiB.
 pub const EVENT_MAX: usize = 16 << 20;
+
+/// Most parts of one stream that are open or wait at a time: no vendor opens more than a few.
+pub(crate) const PARTS_MAX: usize = 4096;
 
 /// Why a document cannot be converted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +73,8 @@ pub enum Refused {
         /// What the target lacks.
         reason: &'static str,
     },
-    /// An event, or what has to wait for its turn, is above [`EVENT_MAX`].
-    #[error("an event is larger than 16 MiB")]
+    /// An event, or what has to wait for its turn, is above [`EVENT_MAX`], or more than 4,096 parts are open.
+    #[error("an event, or what waits for its turn, is larger than 16 MiB")]
     TooLarge,
 }
 
@@ -98,6 +113,8 @@ pub struct Quirks {
     pub system_turns: bool,
     /// Anthropic: takes `temperature`, `top_p` and `top_k` (versions before 2026-10-21).
     pub sampling: bool,
+    /// Searches the web when it is asked to.
+    pub web_search: bool,
     /// Gemini: takes JSON Schema (`parametersJsonSchema`); false for the subset of `OpenAPI` alone.
     pub json_schema: bool,
 }
@@ -112,6 +129,7 @@ impl Default for Quirks {
             enable_thinking: false,
             system_turns: false,
             sampling: true,
+            web_search: true,
             json_schema: true,
         }
     }
@@ -195,16 +213,48 @@ pub fn request(from: Wire, to: Wire, body: &[u8], asked: &Asked<'_>, quirks: Qui
 /// Converts a whole answer.
 ///
 /// # Errors
-/// [`Refused`]: the body is not what its format says.
+/// [`Refused`]: the body is not what its format says, or the model wrote a call that is none (Gemini): then it is to be
+/// asked again, or has failed.
 pub fn response(from: Wire, to: Wire, body: &[u8], answer: &Answer<'_>) -> Result<Answered, Refused> {
     let mut loss = Loss::default();
     let mut response = decode_response(from, parse(body)?)?;
     let usage = response.usage;
-    if from != to {
-        adapt::response(&mut response, answer);
+    if from == to {
+        let bytes = encode_response(to, &response, answer, &mut loss).to_bytes();
+        return Ok(Answered { bytes, usage, loss });
     }
-    let bytes = encode_response(to, &response, answer, &mut loss).to_bytes();
-    Ok(Answered { bytes, usage, loss })
+    let (list, others) = match (list_of(from), list_of(to)) {
+        (Some(list), Some(_)) => (list, std::mem::take(&mut response.others)),
+        _ => ("", Vec::new()),
+    };
+    adapt::response(&mut response, to, answer, &mut loss)?;
+    let mut body = encode_response(to, &response, answer, &mut loss);
+    for (at, other) in (1u64..).zip(others) {
+        let mut alone = Json::empty();
+        alone.put(list, vec![other]);
+        let mut response = decode_response(from, alone)?;
+        let seed = format!("{}c{at}", answer.seed);
+        let answer = Answer { seed: &seed, ..*answer };
+        adapt::response(&mut response, to, &answer, &mut loss)?;
+        let list = list_of(to).unwrap_or_default();
+        let mut made = encode_response(to, &response, &answer, &mut loss).take_array(list).unwrap_or_default();
+        if let Some(choice) = made.first_mut() {
+            choice.put("index", at);
+        }
+        let mut choices = body.take_array(list).unwrap_or_default();
+        choices.append(&mut made);
+        body.put(list, choices);
+    }
+    Ok(Answered { bytes: body.to_bytes(), usage, loss })
+}
+
+/// Where a wire that can answer several times at once lists its answers.
+const fn list_of(wire: Wire) -> Option<&'static str> {
+    match wire {
+        Wire::Chat => Some("choices"),
+        Wire::Gemini => Some("candidates"),
+        Wire::Anthropic | Wire::Responses => None,
+    }
 }
 
 /// What a document is, by the members it has.

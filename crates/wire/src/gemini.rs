@@ -6,5 +6,4 @@ mod parts;
 pub(crate) mod stream;
 mod types;
 
-#[cfg(test)]
 pub(crate) use types::camel;

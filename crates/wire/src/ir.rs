@@ -4,84 +4,48 @@
 //! [`Extra`]. An encoder of the same wire puts it back, any other reports it as lost: nothing disappears in silence.
 
 mod event;
+mod extra;
+mod key;
+mod read;
 mod request;
 mod response;
 mod value;
 
 pub(crate) use event::{Delta, Event, Opening, Serial};
+pub(crate) use extra::{Extra, lose_usage, rest};
+pub(crate) use key::Key;
 pub(crate) use request::{Choice, Format, Function, Param, Request, Role, Think, Tool, Turn, call_names, params_of};
 pub(crate) use response::{Finish, Response};
-pub(crate) use value::{Json, object};
+pub(crate) use value::{Json, Members, object};
 
-use crate::{
-    Wire,
-    loss::{Loss, step},
-};
-
-/// The members of a node that only its own wire knows, and where the node stood.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Extra {
-    pub(crate) wire: Wire,
-    /// The node's JSON pointer.
-    pub(crate) at: String,
-    pub(crate) rest: Json,
-}
-
-/// Members that name or number a thing, or say again what the node says: nothing is lost without them.
-const SILENT: [&str; 11] = [
-    "id",
-    "status",
-    "object",
-    "index",
-    "namespace",
-    "response",
-    "type",
-    "thoughtSignature",
-    "caller",
-    "stream",
-    "role",
-];
-
-impl Extra {
-    pub(crate) fn new(wire: Wire, at: &str, rest: Json) -> Self {
-        Self { wire, at: at.to_owned(), rest }
-    }
-
-    /// The start of a node on `wire`: what only it knows, or nothing, and then the rest is reported.
-    pub(crate) fn open(&self, wire: Wire, loss: &mut Loss) -> Json {
-        if wire == self.wire {
-            return self.rest.clone();
-        }
-        report(&self.rest, &self.at, loss);
-        Json::empty()
-    }
-
-    /// Reports that the node itself, or one member of it, is not carried.
-    pub(crate) fn lose(&self, member: &str, reason: &'static str, loss: &mut Loss) {
-        loss.add(if member.is_empty() { self.at.clone() } else { step(&self.at, member) }, reason);
-    }
-}
-
-/// Names what is in `value`, below the node it was left in.
-fn report(value: &Json, at: &str, loss: &mut Loss) {
-    for (name, value) in value.members() {
-        let at = step(at, name);
-        match value {
-            value if value.is_void() || SILENT.contains(&name.as_str()) => {}
-            // What was taken out of `reasoning` or `generationConfig` is not lost: the rest of it is.
-            Json::Object(_) if at.matches('/').count() < 4 && !name.contains("schema") => report(value, &at, loss),
-            _ => loss.add(at, "only the source format has it"),
-        }
-    }
-}
+use crate::{Wire, loss::Loss};
 
 /// A piece of content.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Part {
     pub(crate) kind: Kind,
     pub(crate) extra: Extra,
-    /// The item of the Responses wire that begins with this part, where one item holds several parts.
+    /// The item of the Responses wire that begins with this part, where one item holds several parts; of a call that
+    /// is to be written on that wire, where its tool is.
     pub(crate) item: Option<Box<Extra>>,
+    /// What an answer's text rests on, where it goes to another wire.
+    pub(crate) citations: Vec<Citation>,
+}
+
+/// A page that a text rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Citation {
+    pub(crate) url: String,
+    pub(crate) title: Option<String>,
+    /// The characters of the text that rest on it, from the first to the one behind the last; all, if that is not said.
+    pub(crate) range: Option<(u64, u64)>,
+}
+
+impl Citation {
+    /// Bytes that it takes.
+    pub(crate) fn held(&self) -> usize {
+        self.url.len() + self.title.as_ref().map_or(0, String::len) + size_of::<Self>()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -171,7 +135,7 @@ impl Source {
 
 impl Part {
     pub(crate) fn new(kind: Kind, wire: Wire, at: &str, rest: Json) -> Self {
-        Self { kind, extra: Extra::new(wire, at, rest), item: None }
+        Self { kind, extra: Extra::new(wire, at, rest), item: None, citations: Vec::new() }
     }
 
     pub(crate) fn text(&self) -> Option<&str> {

@@ -39,6 +39,14 @@ impl Loss {
         self.more
     }
 
+    /// The member `name` of what is at `at` was lost before.
+    pub(crate) fn knows(&self, at: &str, name: &str) -> bool {
+        let is = |lost: &Lost| {
+            lost.pointer.strip_prefix(at).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| rest == name)
+        };
+        self.items.iter().any(is)
+    }
+
     pub(crate) fn add(&mut self, pointer: impl Into<String>, reason: &'static str) {
         if self.items.len() == LOSS_MAX {
             self.more += 1;

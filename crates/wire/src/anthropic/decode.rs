@@ -113,7 +113,8 @@ fn block(mut block: Json, at: &str) -> Result<Part, Refused> {
             let Some(source) = source(&mut block) else {
                 return Ok(Part::new(Kind::Foreign(block), WIRE, at, Json::empty()));
             };
-            Kind::Media { what, source, name: block.take_str("title"), detail: None }
+            let name = if what == Media::Document { block.take_str("title") } else { None };
+            Kind::Media { what, source, name, detail: None }
         }
         "tool_use" => Kind::Call {
             id: Some(text(&mut block, "id")?),

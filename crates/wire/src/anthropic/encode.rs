@@ -3,7 +3,7 @@
 use super::types;
 use crate::{
     Wire,
-    convert::{Answer, Asked, Quirks, Refused, put_params},
+    convert::{Answer, Asked, Quirks, Refused, cite, put_params, search_tool},
     ir::{
         Choice, Format, Function, Json, Kind, Media, Part, Request, Response, Role, Source, Tool, Turn,
         arguments_object, object,
@@ -154,6 +154,9 @@ fn block(part: &Part, keep_empty: bool, loss: &mut Loss) -> Result<Option<Json>,
             }
             block.put("type", "text");
             block.put("text", text);
+            if !part.citations.is_empty() {
+                block.put("citations", part.citations.iter().map(cite::to_anthropic).collect::<Vec<_>>());
+            }
         }
         Kind::Media { what, source, name, detail } => {
             media(part, *what, source, name.as_deref(), detail.as_deref(), &mut block, loss)?
@@ -250,10 +253,7 @@ fn tools(request: &Request, loss: &mut Loss) -> Vec<Json> {
                 tools.push(function(one, request.wire() == WIRE, loss));
             }
             Tool::WebSearch { whole, extra } if extra.wire != WIRE => {
-                if whole.members().len() > 1 {
-                    extra.lose("", "the options of the search", loss);
-                }
-                tools.push(object! { "type": "web_search_20250305", "name": "web_search" });
+                tools.push(search_tool(whole, extra, WIRE, loss));
             }
             Tool::WebSearch { whole, .. } | Tool::Foreign { whole, .. } => tools.push(whole.clone()),
             Tool::Function(_) | Tool::Namespace { .. } => {}

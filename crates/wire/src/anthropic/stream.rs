@@ -3,10 +3,10 @@
 use super::types;
 use crate::{
     Usage, Wire,
-    convert::Refused,
     convert::stream::{Context, named},
+    convert::{EVENT_MAX, PARTS_MAX, Refused, cite},
     error::{Problem, render_stream},
-    ir::{Delta, Event, Finish, Json, Opening, Serial, object},
+    ir::{Delta, Event, Finish, Json, Opening, Serial, lose_usage, object, rest},
     loss::{Loss, step},
 };
 
@@ -17,6 +17,8 @@ pub(crate) struct Decoder {
     usage: Usage,
     /// A call's whole input, if it came with the start of its block.
     early: Vec<(u64, String)>,
+    /// Bytes of these inputs.
+    early_bytes: usize,
     /// Blocks that were opened, and are left out.
     skipped: Vec<u64>,
 }
@@ -26,25 +28,31 @@ impl Decoder {
         let index = event.get("index").u64().unwrap_or_default();
         match event.get("type").str().unwrap_or_default() {
             "message_start" => {
-                self.usage = types::usage(event.at("message.usage"), self.usage);
-                let (id, model) = (event.take_str("message.id"), event.take_str("message.model"));
+                let mut message = event.take("message").unwrap_or_default();
+                self.usage(message.get("usage"), loss);
+                let (id, model) = (message.take_str("id"), message.take_str("model"));
+                rest(&message, "", &["type", "role", "content", "usage"], loss);
+                rest(&event, "", &["type"], loss);
                 out.push(Event::Start { id, model, usage: self.usage });
             }
-            "content_block_start" => self.open(index, event, out, loss),
+            "content_block_start" => return self.open(index, event, out, loss),
             "content_block_delta" => return self.delta(index, event, out, loss),
             "content_block_stop" => {
                 self.skipped.retain(|skipped| *skipped != index);
                 if let Some(at) = self.early.iter().position(|(block, _)| *block == index) {
                     let (_, input) = self.early.swap_remove(at);
-                    self.serial.delta(index, Delta::Text(input), out);
+                    self.early_bytes -= input.len();
+                    self.serial.delta(index, Delta::Text(input), out)?;
                 }
                 self.serial.close(index, out);
             }
             "message_delta" => {
                 if !event.get("usage").is_null() {
-                    self.usage = types::usage(event.get("usage"), self.usage);
+                    self.usage(event.get("usage"), loss);
                     out.push(Event::Usage(self.usage));
                 }
+                rest(event.get("delta"), "", &["stop_reason", "stop_sequence"], loss);
+                rest(&event, "", &["type", "delta", "usage"], loss);
                 if let Some(reason) = event.at("delta.stop_reason").str() {
                     let finish = types::finish(reason);
                     self.serial.close_all(out);
@@ -56,73 +64,119 @@ impl Decoder {
                 out.push(Event::End);
             }
             "error" => out.push(Event::Error(Box::new(crate::read_error(&event.to_bytes())))),
-            // Pings, and what later versions add.
+            "ping" => {}
+            // What later versions add.
+            kind if !loss.knows("", kind) => loss.add(step("", kind), "an event that only the source format has"),
             _ => {}
         }
         Ok(())
     }
 
-    fn open(&mut self, index: u64, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) {
-        let kind = event.at("content_block.type").str().unwrap_or_default().to_owned();
-        let first = |event: &mut Json, member: &str| event.take_str(member).filter(|text| !text.is_empty());
-        match kind.as_str() {
+    /// Bytes that wait.
+    pub(crate) const fn held(&self) -> usize {
+        self.serial.held() + self.early_bytes
+    }
+
+    fn usage(&mut self, usage: &Json, loss: &mut Loss) {
+        lose_usage(Wire::Anthropic, usage, "/usage", loss);
+        self.usage = types::usage(usage, self.usage);
+    }
+
+    fn open(&mut self, index: u64, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
+        let mut block = event.take("content_block").unwrap_or_default();
+        rest(&event, "", &["type", "index"], loss);
+        let kind = block.take_str("type").unwrap_or_default();
+        let mut first = None;
+        let opening = match kind.as_str() {
             "text" => {
-                self.serial.open(index, Opening::Text, out);
-                let text = first(&mut event, "content_block.text");
-                text.map(|text| self.serial.delta(index, Delta::Text(text), out));
+                first = block.take_str("text").map(Delta::Text);
+                Opening::Text
             }
             "thinking" => {
-                self.serial.open(index, Opening::Thinking, out);
-                let text = first(&mut event, "content_block.thinking");
-                text.map(|text| self.serial.delta(index, Delta::Text(text), out));
+                first = block.take_str("thinking").map(Delta::Text);
+                Opening::Thinking
             }
             "redacted_thinking" => {
-                self.serial.open(index, Opening::Redacted, out);
-                let data = first(&mut event, "content_block.data");
-                data.map(|data| self.serial.delta(index, Delta::Signature(data), out));
+                first = block.take_str("data").map(Delta::Signature);
+                Opening::Redacted
             }
             "tool_use" => {
-                let (id, name) = (event.take_str("content_block.id"), event.take_str("content_block.name"));
-                let opening = Opening::Call { id, name: name.unwrap_or_default(), custom: false };
-                self.serial.open(index, opening, out);
-                let input = event.take("content_block.input").filter(|input| !input.members().is_empty());
-                self.early.extend(input.map(|input| (index, input.to_text())));
+                let (id, name) = (block.take_str("id"), block.take_str("name"));
+                if let Some(input) = block.take("input").filter(|input| !input.members().is_empty()) {
+                    let input = input.to_text();
+                    self.early_bytes += input.len();
+                    self.early.push((index, input));
+                }
+                // The model called it itself, as models do.
+                block.take_if("caller", |caller| caller.get("type").str() == Some("direct"));
+                Opening::Call { id, name: name.unwrap_or_default(), custom: false }
             }
             _ => {
                 loss.add(step("/content", &index.to_string()), "only the source format has it");
                 self.skipped.push(index);
+                return self.bounded();
             }
+        };
+        self.serial.open(index, opening, out)?;
+        if let Some(delta) = first.filter(|delta| !delta.is_empty()) {
+            self.serial.delta(index, delta, out)?;
         }
+        let signature = block.take_str("signature").filter(|signature| !signature.is_empty());
+        if let Some(signature) = signature.filter(|_| kind == "thinking") {
+            self.serial.delta(index, Delta::Signature(signature), out)?;
+        }
+        if !block.is_void() {
+            rest(&block, &step("/content", &index.to_string()), &[], loss);
+        }
+        self.bounded()
+    }
+
+    /// Blocks that are not closed are remembered, and a stream may open as many as it likes.
+    fn bounded(&self) -> Result<(), Refused> {
+        let many = self.early.len().max(self.skipped.len()) > PARTS_MAX;
+        if many || self.early_bytes > EVENT_MAX { Err(Refused::TooLarge) } else { Ok(()) }
     }
 
     fn delta(&mut self, index: u64, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
         if self.skipped.contains(&index) {
             return Ok(());
         }
-        let text = |event: &mut Json, member: &str| event.take_str(member).unwrap_or_default();
-        let delta = match event.at("delta.type").str().unwrap_or_default() {
-            "text_delta" => Delta::Text(text(&mut event, "delta.text")),
-            "thinking_delta" => Delta::Text(text(&mut event, "delta.thinking")),
-            "signature_delta" => Delta::Signature(text(&mut event, "delta.signature")),
+        let mut delta = event.take("delta").unwrap_or_default();
+        let read = match delta.get("type").str().unwrap_or_default() {
+            "text_delta" => delta.take_str("text").map(Delta::Text),
+            "thinking_delta" => delta.take_str("thinking").map(Delta::Text),
+            "signature_delta" => delta.take_str("signature").map(Delta::Signature),
             "input_json_delta" => {
-                let piece = text(&mut event, "delta.partial_json");
-                if piece.is_empty() {
-                    return Ok(());
-                }
+                let piece = delta.take_str("partial_json").filter(|piece| !piece.is_empty());
                 // Pieces replace what came with the start.
-                self.early.retain(|(block, _)| *block != index);
-                Delta::Text(piece)
+                if piece.is_some() && !self.early.is_empty() {
+                    self.early.retain(|(block, _)| *block != index);
+                    self.early_bytes = self.early.iter().map(|(_, input)| input.len()).sum();
+                }
+                piece.map(Delta::Text)
+            }
+            "citations_delta" => {
+                let citation = cite::anthropic(delta.get("citation"));
+                let at = step(&step("/content", &index.to_string()), "citations");
+                let why = if citation.is_some() { cite::WORDS } else { "only the source format has it" };
+                loss.add(at, why);
+                delta.take("citation");
+                citation.map(|citation| Delta::Citation(Box::new(citation)))
             }
             _ => {
                 loss.add(step("/content", &index.to_string()), "a delta that only the source format has");
                 return Ok(());
             }
         };
-        match self.serial.delta(index, delta, out) {
-            true => Ok(()),
-            false if self.serial.is_open(index) => Err(Refused::TooLarge),
-            false => Err(Refused::invalid("/index", "a delta for a block that is not open")),
+        if delta.members().len() > 1 {
+            rest(&delta, &step("/content", &index.to_string()), &["type"], loss);
         }
+        rest(&event, "", &["type", "index"], loss);
+        let Some(delta) = read else { return Ok(()) };
+        if self.serial.delta(index, delta, out)? {
+            return Ok(());
+        }
+        Err(Refused::invalid("/index", "a delta for a block that is not open"))
     }
 }
 
@@ -223,6 +277,9 @@ impl Encoder {
             }
             (Delta::Signature(signature), Some(Block::Thinking)) => {
                 object! { "type": "signature_delta", "signature": signature }
+            }
+            (Delta::Citation(citation), Some(Block::Text)) => {
+                object! { "type": "citations_delta", "citation": cite::to_anthropic(citation) }
             }
             (Delta::Text(text), Some(Block::Text)) => object! { "type": "text_delta", "text": text },
             (Delta::Text(text), Some(Block::Thinking)) => object! { "type": "thinking_delta", "thinking": text },

@@ -1,14 +1,18 @@
 //! What changes between any two wires: names of tools, tools that take free text, calls without an answer, and
 //! reasoning that only its issuer can read.
 
-use super::{Answer, Asked, Memory, Quirks, Refused, open_envelope, seal_envelope, to_json_schema};
+use super::{
+    Answer, Asked, Memory, Quirks, Refused, cite, media, names::fit_id, open_envelope, params::SEALED_REASONING,
+    seal_envelope, to_json_schema,
+};
 use crate::{
     Wire,
     ir::{
-        Choice, Delta, Event, Extra, Format, Function, Json, Kind, Opening, Part, Request, Response, Role, Source,
-        Think, Tool, Turn, object,
+        Choice, Extra, Finish, Format, Function, Json, Kind, Param, Part, Request, Response, Role, Source, Think, Tool,
+        Turn, lose_usage, object,
     },
-    loss::Loss,
+    loss::{Loss, step},
+    openai_responses,
 };
 
 fn takes_custom(wire: Wire) -> bool {
@@ -26,16 +30,23 @@ pub(crate) fn request(
     let mut memory = Memory {
         include_usage: request.extra.rest.at("stream_options.include_usage").bool() == Some(true)
             || request
-                .param(crate::ir::Param::ServiceOptions)
+                .param(Param::ServiceOptions)
                 .is_some_and(|options| options.get("include_usage").bool() == Some(true)),
         ..Memory::default()
     };
     refuse(request)?;
+    if request.wire() == Wire::Responses {
+        let sealed = |words: &Json| matches!(words, Json::Array(words) if words.iter().any(|word| word.str() == Some(SEALED_REASONING)));
+        memory.hide_sealed = !request.param(Param::Include).is_some_and(sealed);
+    }
     if request.wire() == Wire::Gemini {
         from_gemini(request);
     }
+    searches(request, quirks, loss)?;
     tools(request, to, &mut memory, loss)?;
     history(request, to, &mut memory);
+    media::fit(request, to, loss);
+    wishes(request, to, quirks, loss);
     if let Some(Choice::Named(names)) = &mut request.choice {
         for name in names {
             *name = memory.upstream_name(name, None, to);
@@ -86,8 +97,53 @@ fn refuse(request: &Request) -> Result<(), Refused> {
         {
             return Err(Refused::unsupported(&part.extra.at, "it refers to what only its vendor keeps"));
         }
+        if let Kind::Media { source: Source::Url { url, .. }, .. } = &part.kind
+            && media::kept_by_vendor(url)
+        {
+            return Err(Refused::unsupported(&part.extra.at, "a file that only its vendor can fetch"));
+        }
     }
     Ok(())
+}
+
+/// A search that the target cannot make is left out, unless a tool must be called.
+fn searches(request: &mut Request, quirks: Quirks, loss: &mut Loss) -> Result<(), Refused> {
+    if quirks.web_search {
+        return Ok(());
+    }
+    let forced = matches!(request.choice, Some(Choice::Required | Choice::Named(_)));
+    for tool in &request.tools {
+        if let Tool::WebSearch { extra, .. } = tool {
+            if forced {
+                return Err(Refused::unsupported(&extra.at, "the target does not search"));
+            }
+            extra.lose("", "the target does not search", loss);
+        }
+    }
+    request.tools.retain(|tool| !matches!(tool, Tool::WebSearch { .. }));
+    Ok(())
+}
+
+/// What of thinking and of the answer's form the target has no word for.
+fn wishes(request: &mut Request, to: Wire, quirks: Quirks, loss: &mut Loss) {
+    let from = request.wire();
+    if to == Wire::Chat && !quirks.reasoning_content && request.think.show == Some(true) {
+        let member = match from {
+            Wire::Anthropic => "display",
+            Wire::Gemini => "includeThoughts",
+            Wire::Chat | Wire::Responses => "summary",
+        };
+        loss.add(step(request.think_pointer(), member), "the target does not show thoughts");
+    }
+    if matches!(to, Wire::Chat | Wire::Responses) && request.think.effort.as_deref() == Some("max") {
+        request.think.effort = Some("xhigh".to_owned());
+    }
+    if matches!(to, Wire::Anthropic | Wire::Gemini)
+        && let Some(Format::Schema { description: Some(_), .. }) = &request.format
+    {
+        let within = if from == Wire::Chat { "/response_format/json_schema" } else { request.format_pointer() };
+        loss.add(step(within, "description"), "the target's schemas of answers have no description");
+    }
 }
 
 /// Schemas in the spelling of all others, and an id for every call: Gemini goes without.
@@ -179,7 +235,8 @@ fn rename(mut function: Function, namespace: Option<&str>, to: Wire, memory: &mu
 fn history(request: &mut Request, to: Wire, memory: &mut Memory) {
     for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
         match &mut part.kind {
-            Kind::Call { name, custom, arguments, .. } => {
+            Kind::Call { id, name, custom, arguments } => {
+                id.iter_mut().for_each(|id| fit_id(id, to));
                 let namespace = part.extra.rest.take_str("namespace");
                 *name = memory.upstream_name(name, namespace.as_deref(), to);
                 if *custom && !takes_custom(to) {
@@ -187,7 +244,8 @@ fn history(request: &mut Request, to: Wire, memory: &mut Memory) {
                     *arguments = object! { "input": arguments.as_str() }.to_text();
                 }
             }
-            Kind::Result { name, custom, content, .. } => {
+            Kind::Result { id, name, custom, content, .. } => {
+                id.iter_mut().for_each(|id| fit_id(id, to));
                 *custom &= takes_custom(to);
                 content.iter_mut().for_each(flatten);
                 if let Some(name) = name {
@@ -307,39 +365,52 @@ fn missing(open: Vec<(Option<String>, String, bool)>, near: &Extra) -> Option<Tu
     let parts: Vec<Part> = open
         .into_iter()
         .map(|(id, name, custom)| {
-            let text = Part { kind: Kind::Text("no result".to_owned()), extra: node(), item: None };
+            let text = Part::new(Kind::Text("no result".to_owned()), near.wire, &near.at, Json::empty());
             let kind =
                 Kind::Result { id, name: Some(name), content: vec![text], plain: true, error: Some(true), custom };
-            Part { kind, extra: node(), item: None }
+            Part::new(kind, near.wire, &near.at, Json::empty())
         })
         .collect();
     (!parts.is_empty()).then(|| Turn { role: Role::User, parts, plain: false, extra: node() })
 }
 
 /// A custom tool's input, out of the arguments of the function it was made to.
-fn unwrapped(arguments: &str) -> String {
+pub(super) fn unwrapped(arguments: &str) -> String {
     let input = Json::parse(arguments.as_bytes()).ok().and_then(|mut value| value.take_str("input"));
     input.unwrap_or_else(|| arguments.to_owned())
 }
 
-fn sealed(signature: &str, redacted: bool, from: Wire, answer: &Answer<'_>) -> String {
+pub(super) fn sealed(signature: &str, redacted: bool, from: Wire, answer: &Answer<'_>) -> String {
     seal_envelope(from, answer.issuer.unwrap_or_default(), signature, redacted)
 }
 
 /// Whether this is the signature that Gemini leaves behind a text, of thoughts before it. Unless a call follows, nothing
 /// needs it back, and as a block of its own behind the text it hides that from clients that show the last block.
-fn trails(from: Wire, kind: &Kind) -> bool {
+pub(super) fn trails(from: Wire, kind: &Kind) -> bool {
     from == Wire::Gemini && matches!(kind, Kind::Thinking { texts, redacted: true, .. } if texts.is_empty())
 }
 
 /// The id of a call that came without.
-fn made_id(answer: &Answer<'_>, at: u64) -> String {
+pub(super) fn made_id(answer: &Answer<'_>, at: u64) -> String {
     format!("call_{}_{at}", answer.seed)
 }
 
 /// Makes a whole answer fit for the client.
-pub(crate) fn response(response: &mut Response, answer: &Answer<'_>) {
+///
+/// # Errors
+/// The model wrote a call that is none, and no other wire has a word for that.
+pub(crate) fn response(response: &mut Response, to: Wire, answer: &Answer<'_>, loss: &mut Loss) -> Result<(), Refused> {
     let from = response.extra.wire;
+    if response.finish == Finish::Malformed {
+        return Err(Refused::invalid("/candidates/0/finishReason", MALFORMED));
+    }
+    if from == Wire::Responses {
+        openai_responses::drop_echo(&mut response.extra.rest);
+    }
+    let at = if from == Wire::Gemini { "/usageMetadata" } else { "/usage" };
+    lose_usage(from, &response.usage_object, at, loss);
+    ending(response.finish, response.stop.as_deref(), to, loss);
+    cite::collect(response, loss);
     adopt_signatures(&mut response.parts, from);
     let is_call = |part: &Part| matches!(part.kind, Kind::Call { .. });
     let before_call: Vec<bool> = response.parts.iter().skip(1).map(is_call).chain([false]).collect();
@@ -361,7 +432,7 @@ pub(crate) fn response(response: &mut Response, answer: &Answer<'_>) {
                 *signature = sealed(signature, *redacted, from, answer);
             }
             Kind::Call { id, name, arguments, custom } => {
-                id.get_or_insert_with(|| made_id(answer, calls));
+                fit_id(id.get_or_insert_with(|| made_id(answer, calls)), to);
                 calls += 1;
                 if answer.memory.customs.contains(name) {
                     *custom = true;
@@ -370,85 +441,28 @@ pub(crate) fn response(response: &mut Response, answer: &Answer<'_>) {
                 let (client, namespace) = answer.memory.client_name(name);
                 *name = client;
                 if let Some(namespace) = namespace {
-                    part.extra.rest.put("namespace", namespace);
+                    let rest = object! { "namespace": namespace };
+                    part.item = Some(Box::new(Extra::new(from, &part.extra.at, rest)));
                 }
             }
             _ => {}
         }
     }
+    Ok(())
 }
 
-/// [`response`], for a stream: what must be known whole waits for the end of its part.
-#[derive(Debug, Default)]
-pub(crate) struct Adapter {
-    /// The input of a custom tool, as arguments.
-    wrapped: Option<String>,
-    signature: Option<String>,
-    redacted: bool,
-    calls: u64,
-    /// The part that is open, or was last, is a text.
-    text: bool,
-    /// Signatures that trail a text are left out, as [`trails`] says.
-    no_trails: bool,
-    /// One is open.
-    trailing: bool,
-    /// What it said, for a call that may follow.
-    trail: Option<String>,
-}
+/// What the model did that a retry may mend.
+pub(super) const MALFORMED: &str = "the model wrote a call that is none";
 
-impl Adapter {
-    /// For a stream from one wire to another, or the same.
-    pub(crate) fn new(from: Wire, to: Wire) -> Self {
-        Self { no_trails: from == Wire::Gemini && to != from, ..Self::default() }
+/// Names what the target's word for the end does not tell.
+pub(super) fn ending(finish: Finish, stop: Option<&str>, to: Wire, loss: &mut Loss) {
+    if to == Wire::Anthropic {
+        return;
     }
-
-    /// Hands `event` on as the client is to see it.
-    pub(crate) fn pass(&mut self, event: Event, from: Wire, answer: &Answer<'_>, mut give: impl FnMut(Event)) {
-        match event {
-            Event::Open(Opening::Call { id, name, custom }) => {
-                let wrapped = answer.memory.customs.contains(&name);
-                self.wrapped = wrapped.then(String::new);
-                self.text = false;
-                if let Some(signature) = self.trail.take() {
-                    give(Event::Open(Opening::Redacted));
-                    give(Event::Delta(Delta::Signature(sealed(&signature, true, from, answer))));
-                    give(Event::Close);
-                }
-                let id = Some(id.unwrap_or_else(|| made_id(answer, self.calls)));
-                self.calls += 1;
-                give(Event::Open(Opening::Call { id, name, custom: custom || wrapped }));
-            }
-            Event::Open(Opening::Redacted) if self.text && self.no_trails => self.trailing = true,
-            Event::Open(opening) => {
-                self.trail = None;
-                self.text = opening == Opening::Text;
-                self.redacted = opening == Opening::Redacted;
-                give(Event::Open(opening));
-            }
-            Event::Delta(Delta::Signature(piece)) if self.trailing => {
-                self.trail.get_or_insert_default().push_str(&piece)
-            }
-            Event::Close if self.trailing => self.trailing = false,
-            Event::Delta(Delta::Text(text)) => match &mut self.wrapped {
-                Some(arguments) => arguments.push_str(&text),
-                None => give(Event::Delta(Delta::Text(text))),
-            },
-            Event::Delta(Delta::Signature(piece)) => self.signature.get_or_insert_default().push_str(&piece),
-            Event::Close => {
-                if let Some(arguments) = self.wrapped.take() {
-                    give(Event::Delta(Delta::Text(unwrapped(&arguments))));
-                }
-                if let Some(signature) = self.signature.take() {
-                    give(Event::Delta(Delta::Signature(sealed(&signature, self.redacted, from, answer))));
-                }
-                give(Event::Close);
-            }
-            event => give(event),
-        }
+    if stop.is_some() {
+        loss.add("/stop_sequence", "the target does not tell which sequence was met");
     }
-
-    /// Bytes that wait.
-    pub(crate) fn held(&self) -> usize {
-        [&self.wrapped, &self.signature, &self.trail].into_iter().flatten().map(String::len).sum()
+    if finish == Finish::Pause {
+        loss.add("/stop_reason", "the target does not pause its turns");
     }
 }

@@ -1,6 +1,6 @@
 //! What an answer's conversion must know of its request: tool names that had to change, and how the client asked.
 
-use crate::{Wire, ir::Json};
+use crate::{Wire, ir::Members};
 
 /// What of a converted request its answer has to know.
 #[derive(Clone, Debug, Default)]
@@ -10,8 +10,10 @@ pub struct Memory {
     pub(crate) customs: Vec<String>,
     /// Chat: the client asked for the usage chunk.
     pub(crate) include_usage: bool,
+    /// Responses: the client did not ask for reasoning that only its issuer can read.
+    pub(crate) hide_sealed: bool,
     /// Responses: the request's values that an answer repeats.
-    pub(crate) echo: Vec<(String, Json)>,
+    pub(crate) echo: Members,
 }
 
 /// A tool by its two names.
@@ -45,6 +47,21 @@ impl Memory {
         let (client, namespace) = (client.to_owned(), namespace.map(str::to_owned));
         self.names.push(Renamed { upstream: upstream.clone(), client, namespace });
         upstream
+    }
+}
+
+/// The id of a call as `wire` takes it, the same each time it is asked for: Anthropic refuses dots and colons, which other
+/// servers put in theirs, and `OpenAI` refuses long ones.
+pub(crate) fn fit_id(id: &mut String, wire: Wire) {
+    const LONGEST: usize = 64;
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+    let fits = match wire {
+        Wire::Anthropic => id.len() <= LONGEST && !id.is_empty() && id.chars().all(allowed),
+        Wire::Chat | Wire::Responses => id.len() <= LONGEST,
+        Wire::Gemini => true,
+    };
+    if !fits {
+        *id = format!("call_{}", digest(id));
     }
 }
 

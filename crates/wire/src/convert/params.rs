@@ -3,7 +3,7 @@
 use super::{Quirks, Refused, names::digest};
 use crate::{
     Wire,
-    ir::{Format, Json, Param, Request, params_of},
+    ir::{Format, Json, Param, Request, params_of, rest},
     loss::{Loss, step},
 };
 
@@ -112,11 +112,14 @@ fn put(
             }
             body.put(path, stops);
         }
-        Param::Count => {
-            if value.u64() != Some(1) {
-                return Err(Refused::unsupported(pointer(from, param), "a converted answer is one candidate"));
+        Param::Count if value.u64() == Some(1) => {}
+        Param::Count => match path_on(wire, param) {
+            Some(path) if !request.stream => body.put(path, value.clone()),
+            Some(_) => {
+                return Err(Refused::unsupported(pointer(from, param), "a converted stream is one candidate"));
             }
-        }
+            None => return Err(Refused::unsupported(pointer(from, param), "the target answers once")),
+        },
         Param::UserId | Param::SafetyId => put_user(request, wire, body, loss, (param, value)),
         Param::Metadata if !openai => lose("the target has no metadata"),
         Param::Store if wire != Wire::Chat && wire != Wire::Responses => {
@@ -140,8 +143,11 @@ fn put(
             body.put(path_on(wire, param).unwrap_or_default(), value.clone());
         }
         Param::Logprobs if value.bool() == Some(false) => {}
-        // How a stream is padded, and what it reports, is between the client and this side.
-        Param::ServiceOptions | Param::Include => {}
+        // How a stream is padded, and that it reports usage, is between the client and this side.
+        Param::ServiceOptions => {
+            rest(value, &pointer(from, param), &["include_usage", "include_obfuscation"], loss);
+        }
+        Param::Include => include(wire, value, body, loss),
         Param::Truncation => {
             if value.str() != Some("disabled") {
                 lose("the target does not cut its prompt");
@@ -154,6 +160,21 @@ fn put(
     }
     Ok(())
 }
+
+/// What a Responses client wants to see beside the answer. Whether reasoning is shown sealed is decided on this side.
+fn include(wire: Wire, words: &Json, body: &mut Json, loss: &mut Loss) {
+    let Json::Array(words) = words else { return };
+    for (at, word) in words.iter().enumerate() {
+        match (word.str(), path_on(wire, Param::Logprobs)) {
+            (Some(SEALED_REASONING), _) => {}
+            (Some("message.output_text.logprobs"), Some(path)) => body.put(path, true),
+            _ => loss.add(format!("/include/{at}"), "the target has nothing of the kind to show"),
+        }
+    }
+}
+
+/// The word that asks for reasoning which only its issuer can read.
+pub(super) const SEALED_REASONING: &str = "reasoning.encrypted_content";
 
 fn put_user(request: &Request, wire: Wire, body: &mut Json, loss: &mut Loss, (param, value): (Param, &Json)) {
     let from = request.wire();
@@ -168,8 +189,14 @@ fn put_user(request: &Request, wire: Wire, body: &mut Json, loss: &mut Loss, (pa
         }
         (Wire::Anthropic, _) => body.put("metadata.user_id", id),
         (_, Param::UserId) if from != Wire::Anthropic => body.put("user", id),
-        _ if id.chars().count() > USER_ID_MAX => body.put("safety_identifier", digest(id)),
-        _ => body.put("safety_identifier", id),
+        _ => {
+            let id = if id.chars().count() > USER_ID_MAX { digest(id) } else { id.to_owned() };
+            // Anthropic's clients name the session in it, and what is marked for caching there is found by it here.
+            if from == Wire::Anthropic {
+                body.put("prompt_cache_key", id.as_str());
+            }
+            body.put("safety_identifier", id);
+        }
     }
 }
 

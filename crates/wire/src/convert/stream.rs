@@ -1,11 +1,15 @@
 //! A stream from one wire to another, pushed through in whatever pieces it comes.
 
-use super::{Answer, EVENT_MAX, Memory, Refused, adapt::Adapter};
+use super::{
+    Answer, EVENT_MAX, Memory, Refused,
+    adapt::{self, MALFORMED},
+    adapter::Adapter,
+};
 use crate::{
     ErrorFacts, Problem, Usage, Wire, anthropic,
     error::render_stream,
     gemini,
-    ir::{Event, Json},
+    ir::{Event, Finish, Json},
     loss::Loss,
     openai_chat, openai_responses,
     sse::{Fields, Lines},
@@ -26,6 +30,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Stream {
     from: Wire,
+    to: Wire,
     lines: Lines,
     frame: Frame,
     decoder: Decoder,
@@ -112,6 +117,7 @@ impl Stream {
     pub fn new(from: Wire, to: Wire, answer: &Answer<'_>) -> Self {
         Self {
             from,
+            to,
             lines: Lines::default(),
             frame: Frame::default(),
             decoder: match from {
@@ -240,10 +246,18 @@ impl Stream {
         let encoder = match &self.encoder {
             Encoder::Responses(encoder) => encoder.held(),
             Encoder::Gemini(encoder) => encoder.held(),
-            // These two hold nothing.
-            Encoder::Anthropic(_) | Encoder::Chat(_) => 0,
+            Encoder::Chat(encoder) => encoder.held(),
+            // It holds nothing.
+            Encoder::Anthropic(_) => 0,
         };
-        self.frame.data.len() + self.adapter.held() + encoder
+        let decoder = match &self.decoder {
+            Decoder::Anthropic(decoder) => decoder.held(),
+            Decoder::Chat(decoder) => decoder.held(),
+            Decoder::Responses(decoder) => decoder.held(),
+            // An event at a time: all it says goes on at once.
+            Decoder::Gemini(_) => 0,
+        };
+        self.frame.data.len() + self.adapter.held() + decoder + encoder
     }
 
     fn frame_ended(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
@@ -272,7 +286,7 @@ impl Stream {
                 decoder.done(&mut events);
             }
         } else {
-            let body = Json::parse(data).map_err(|_| Refused::invalid("", "an event is not valid JSON"))?;
+            let body = Json::parse_event(data).map_err(|_| Refused::invalid("", "an event is not valid JSON"))?;
             match &mut self.decoder {
                 Decoder::Anthropic(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
                 Decoder::Chat(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
@@ -286,13 +300,25 @@ impl Stream {
 
     fn write(&mut self, mut events: Vec<Event>, out: &mut Vec<u8>) {
         let Self { encoder, adapter, context, loss, .. } = self;
-        for event in events.drain(..) {
+        for mut event in events.drain(..) {
             if self.ended {
                 break;
             }
             match &event {
                 Event::Start { usage, .. } | Event::Usage(usage) => self.usage = *usage,
-                Event::Finish { .. } => self.finished = true,
+                // Nothing is written of a call that is none: the answer has failed.
+                Event::Finish { finish: Finish::Malformed, .. } if self.to != self.from => {
+                    let facts = ErrorFacts { message: Some(MALFORMED.to_owned()), ..ErrorFacts::default() };
+                    event = Event::Error(Box::new(facts.clone()));
+                    self.error = Some(Box::new(facts));
+                    self.ended = true;
+                }
+                Event::Finish { finish, stop } => {
+                    if self.to != self.from {
+                        adapt::ending(*finish, stop.as_deref(), self.to, loss);
+                    }
+                    self.finished = true;
+                }
                 Event::Error(facts) => {
                     self.error = Some(facts.clone());
                     self.ended = true;
@@ -300,7 +326,7 @@ impl Stream {
                 Event::End => self.ended = true,
                 _ => {}
             }
-            adapter.pass(event, self.from, &context.answer(), |event| match encoder {
+            adapter.pass(event, (self.from, self.to), &context.answer(), |event| match encoder {
                 Encoder::Anthropic(encoder) => encoder.event(event, context, out, loss),
                 Encoder::Chat(encoder) => encoder.event(event, context, out, loss),
                 Encoder::Responses(encoder) => encoder.event(event, context, out, loss),
@@ -308,9 +334,13 @@ impl Stream {
             });
         }
         events.clear();
+        events.shrink_to(EVENTS_KEPT);
         self.events = events;
     }
 }
+
+/// Room for events that is kept from one frame to the next.
+const EVENTS_KEPT: usize = 256;
 
 /// Writes an event with its name, as Anthropic and Responses have it.
 pub(crate) fn named(name: &str, data: &Json, out: &mut Vec<u8>) {

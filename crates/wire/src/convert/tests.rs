@@ -6,4 +6,6 @@ mod generate;
 mod hostile;
 mod laws;
 mod map;
+mod rows;
+mod silence;
 mod support;

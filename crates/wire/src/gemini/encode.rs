@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Wire,
-    convert::{Answer, Quirks, Refused, put_params, to_openapi},
+    convert::{Answer, Quirks, Refused, cite, put_params, search_tool, to_openapi},
     ir::{Choice, Format, Function, Json, Kind, Param, Part, Request, Response, Role, Tool, Turn, call_names, object},
     loss::Loss,
 };
@@ -105,10 +105,7 @@ fn tools(request: &Request, quirks: Quirks, body: &mut Json, loss: &mut Loss) {
             Tool::Function(one) if one.extra.wire == WIRE => (group_of(&one.extra.at), None),
             Tool::Function(_) => (String::new(), None),
             Tool::WebSearch { whole, extra } if extra.wire != WIRE => {
-                if whole.members().len() > 1 {
-                    extra.lose("", "the options of the search", loss);
-                }
-                ("search".to_owned(), Some(object! { "googleSearch": Json::empty() }))
+                ("search".to_owned(), Some(search_tool(whole, extra, WIRE, loss)))
             }
             Tool::WebSearch { whole, extra } | Tool::Foreign { whole, extra } => {
                 (group_of(&extra.at), Some(whole.clone()))
@@ -242,6 +239,15 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
         }
     }
     if !same || response.inner.is_some() {
+        let cited = response.parts.iter().flat_map(|part| {
+            let text = part.text();
+            let place = list.iter().position(|item| text.is_some() && item.get("text").str() == text);
+            let place = place.map(|at| at as u64).zip(text);
+            part.citations.iter().map(move |citation| (citation, place))
+        });
+        if let Some(grounding) = cite::to_gemini(cited) {
+            candidate.put("groundingMetadata", grounding);
+        }
         if !list.is_empty() {
             candidate.put("content.parts", list);
         }

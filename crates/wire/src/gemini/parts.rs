@@ -2,7 +2,7 @@
 
 use crate::{
     Wire,
-    convert::Refused,
+    convert::{Refused, type_of_url},
     ir::{Json, Kind, Media, Part, Source, arguments_object, object},
     loss::Loss,
 };
@@ -126,7 +126,7 @@ pub(super) fn encode(part: &Part, names: &CallNames<'_>, loss: &mut Loss) -> Res
                 }
                 Source::Url { url, mime } => {
                     item.put("fileData.fileUri", url);
-                    let guess = (*what == Media::Image && !same).then_some("image/jpeg");
+                    let guess = (*what == Media::Image && !same).then(|| type_of_url(url));
                     item.put_some("fileData.mimeType", mime.as_deref().or(guess));
                 }
                 Source::Text(text) => {

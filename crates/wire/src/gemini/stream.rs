@@ -3,9 +3,12 @@
 use super::types;
 use crate::{
     Usage, Wire,
-    convert::stream::{Context, unnamed},
+    convert::{
+        cite,
+        stream::{Context, unnamed},
+    },
     error::render_stream,
-    ir::{Delta, Event, Finish, Json, Opening, arguments_object, object},
+    ir::{Citation, Delta, Event, Finish, Json, Opening, arguments_object, lose_usage, object, rest},
     loss::{Loss, step},
 };
 
@@ -38,9 +41,13 @@ impl Decoder {
                 loss.add("/candidates/1", "a converted answer is one candidate");
             }
         }
-        if !event.get("usageMetadata").is_null() {
-            out.push(Event::Usage(types::usage(event.get("usageMetadata"))));
+        if let Some(usage) = event.take("usageMetadata") {
+            lose_usage(Wire::Gemini, &usage, "/usageMetadata", loss);
+            out.push(Event::Usage(types::usage(&usage)));
         }
+        rest(event.get("promptFeedback"), "/promptFeedback", &["blockReason"], loss);
+        // The time is the gateway's.
+        rest(&event, "", &["responseId", "modelVersion", "createTime", "candidates", "promptFeedback"], loss);
         if event.at("promptFeedback.blockReason").str().is_some() && !self.finished {
             self.finish(Finish::Filter, out);
         }
@@ -48,15 +55,25 @@ impl Decoder {
 
     fn candidate(&mut self, candidate: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) {
         for (at, part) in candidate.take_array("content.parts").unwrap_or_default().into_iter().enumerate() {
-            self.part(part, &step("/candidates/0/content/parts", &at.to_string()), out, loss);
+            self.part(part, at, out, loss);
         }
-        for name in ["groundingMetadata", "citationMetadata", "logprobsResult", "urlContextMetadata"] {
-            if !candidate.get(name).is_void() {
-                loss.add(step("/candidates/0", name), "only the source format has it");
-            }
-        }
+        self.grounding(candidate, out);
+        rest(candidate.get("content"), "/candidates/0/content", &["role"], loss);
+        rest(candidate, "/candidates/0", &["index", "finishReason", "content"], loss);
         if let Some(reason) = candidate.get("finishReason").str().filter(|_| !self.finished) {
             self.finish(types::finish(reason), out);
+        }
+    }
+
+    /// What the text rests on, as far as there is text: passages are not known of one that came in pieces.
+    fn grounding(&mut self, candidate: &mut Json, out: &mut Vec<Event>) {
+        if self.open != Some(false) {
+            return;
+        }
+        let found = cite::gemini(candidate.get("groundingMetadata"), None);
+        if !found.is_empty() {
+            candidate.take("groundingMetadata.groundingChunks");
+            out.extend(found.into_iter().map(|citation| Event::Delta(Delta::Citation(Box::new(citation)))));
         }
     }
 
@@ -72,10 +89,14 @@ impl Decoder {
         }
     }
 
-    fn part(&mut self, mut part: Json, at: &str, out: &mut Vec<Event>, loss: &mut Loss) {
-        let thought = part.get("thought").bool() == Some(true);
+    fn part(&mut self, mut part: Json, index: usize, out: &mut Vec<Event>, loss: &mut Loss) {
+        let at = || step("/candidates/0/content/parts", &index.to_string());
+        let thought = part.take("thought").and_then(|thought| thought.bool()) == Some(true);
         let signature = part.take_str("thoughtSignature");
         if let Some(text) = part.take_str("text") {
+            if !part.is_void() {
+                rest(&part, &at(), &[], loss);
+            }
             if !thought && self.open == Some(false) && signature.is_some() {
                 // A text that is open goes on: the signature, of thoughts before it, waits until it has been said.
                 if !text.is_empty() {
@@ -105,8 +126,11 @@ impl Decoder {
                 out.push(Event::Delta(Delta::Text(arguments.to_text())));
             }
             out.push(Event::Close);
+            if !part.is_void() {
+                rest(&part, &at(), &[], loss);
+            }
         } else if !part.is_void() {
-            loss.add(at, "only the source format has it");
+            loss.add(at(), "only the source format has it");
         }
     }
 
@@ -148,6 +172,8 @@ pub(crate) struct Encoder {
     open: Option<Open>,
     /// The signature of thoughts, which stands on the part after them.
     signature: Option<String>,
+    /// What the texts rest on: it is said at the end.
+    cited: Vec<Citation>,
 }
 
 #[derive(Debug)]
@@ -165,8 +191,14 @@ enum Open {
 impl Encoder {
     /// Bytes held of a call that is not whole.
     pub(crate) fn held(&self) -> usize {
-        let call = if let Some(Open::Call { arguments, .. }) = &self.open { arguments.len() } else { 0 };
-        call + self.signature.as_ref().map_or(0, String::len)
+        let call = match &self.open {
+            Some(Open::Call { id, name, arguments }) => {
+                id.as_ref().map_or(0, String::len) + name.len() + arguments.len()
+            }
+            _ => 0,
+        };
+        let cited: usize = self.cited.iter().map(Citation::held).sum();
+        cited + call + self.signature.as_ref().map_or(0, String::len)
     }
 
     pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, _loss: &mut Loss) {
@@ -211,6 +243,7 @@ impl Encoder {
                     candidate.put("content.parts", vec![object! { "text": "", "thoughtSignature": signature }]);
                 }
                 candidate.put("finishReason", types::finish_reason(self.finish));
+                candidate.put_some("groundingMetadata", cite::to_gemini(self.cited.iter().map(|one| (one, None))));
                 self.chunk(candidate, context, out);
             }
         }
@@ -224,6 +257,7 @@ impl Encoder {
             }
             (Some(Open::Call { arguments, .. }), Delta::Text(text)) => arguments.push_str(&text),
             (_, Delta::Signature(signature)) => self.signature = Some(signature),
+            (_, Delta::Citation(citation)) => self.cited.push(*citation),
             _ => {}
         }
     }

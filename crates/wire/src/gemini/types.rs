@@ -68,7 +68,7 @@ pub(crate) fn camel(value: &mut Json) {
         Json::Object(members) => {
             for (name, value) in members {
                 if name.contains('_') {
-                    *name = camel_name(name);
+                    *name = camel_name(name).into();
                 }
                 if !OWN.contains(&name.as_str()) {
                     camel(value);

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::Finish;
-use crate::{ErrorFacts, Usage, convert::EVENT_MAX};
+use super::{Citation, Finish};
+use crate::{
+    ErrorFacts, Usage,
+    convert::{EVENT_MAX, PARTS_MAX, Refused},
+};
 
 /// What happens in a stream. Parts never overlap: every delta and every end belongs to the part opened last.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,12 +42,33 @@ pub(crate) enum Delta {
     Text(String),
     /// The signature of the open thinking.
     Signature(String),
+    /// What the open text rests on.
+    Citation(Box<Citation>),
+}
+
+impl Opening {
+    /// Bytes that it takes while it waits.
+    fn held(&self) -> usize {
+        let words = match self {
+            Self::Call { id, name, .. } => id.as_ref().map_or(0, String::len) + name.len(),
+            _ => 0,
+        };
+        words + size_of::<Waiting>()
+    }
 }
 
 impl Delta {
-    fn len(&self) -> usize {
-        let (Self::Text(text) | Self::Signature(text)) = self;
-        text.len()
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Text(text) | Self::Signature(text) if text.is_empty())
+    }
+
+    /// Bytes that it takes while it waits.
+    fn held(&self) -> usize {
+        let what = match self {
+            Self::Text(text) | Self::Signature(text) => text.len(),
+            Self::Citation(citation) => citation.held(),
+        };
+        what + size_of::<Self>()
     }
 }
 
@@ -76,15 +100,26 @@ impl Serial {
         self.open.as_ref().is_some_and(|open| open.key == key) || self.waiting.iter().any(|part| part.key == key)
     }
 
-    pub(crate) fn open(&mut self, key: u64, opening: Opening, out: &mut Vec<Event>) {
+    /// Bytes that wait.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// A part begins.
+    ///
+    /// # Errors
+    /// Too much waits.
+    pub(crate) fn open(&mut self, key: u64, opening: Opening, out: &mut Vec<Event>) -> Result<(), Refused> {
         if self.open.as_ref().is_some_and(|open| open.arguments.as_ref().is_none_or(Depth::complete)) {
             self.close_open(out);
         }
         if self.open.is_none() {
             self.begin(key, opening, out);
         } else {
+            self.held += opening.held();
             self.waiting.push_back(Waiting { key, opening, deltas: Vec::new(), closed: false });
         }
+        if self.waiting.len() > PARTS_MAX || self.held > EVENT_MAX { Err(Refused::TooLarge) } else { Ok(()) }
     }
 
     fn begin(&mut self, key: u64, opening: Opening, out: &mut Vec<Event>) {
@@ -95,8 +130,11 @@ impl Serial {
         out.push(Event::Open(opening));
     }
 
-    /// More of a part; false if there is no such part, or too much waits.
-    pub(crate) fn delta(&mut self, key: u64, delta: Delta, out: &mut Vec<Event>) -> bool {
+    /// More of a part; false if there is no such part.
+    ///
+    /// # Errors
+    /// Too much waits.
+    pub(crate) fn delta(&mut self, key: u64, delta: Delta, out: &mut Vec<Event>) -> Result<bool, Refused> {
         if let Some(open) = self.open.as_mut().filter(|open| open.key == key) {
             if let (Some(depth), Delta::Text(text)) = (&mut open.arguments, &delta) {
                 depth.feed(text.as_bytes());
@@ -105,12 +143,12 @@ impl Serial {
             if !self.waiting.is_empty() && self.open.as_ref().is_some_and(Opened::complete) {
                 self.close_open(out);
             }
-            return true;
+            return Ok(true);
         }
-        let Some(part) = self.waiting.iter_mut().find(|part| part.key == key) else { return false };
-        self.held += delta.len() + size_of::<Delta>();
+        let Some(part) = self.waiting.iter_mut().find(|part| part.key == key) else { return Ok(false) };
+        self.held += delta.held();
         part.deltas.push(delta);
-        self.held <= EVENT_MAX
+        if self.held > EVENT_MAX { Err(Refused::TooLarge) } else { Ok(true) }
     }
 
     pub(crate) fn close(&mut self, key: u64, out: &mut Vec<Event>) {
@@ -133,9 +171,10 @@ impl Serial {
             out.push(Event::Close);
         }
         while let Some(next) = self.waiting.pop_front() {
+            self.held = self.held.saturating_sub(next.opening.held());
             self.begin(next.key, next.opening, out);
             for delta in next.deltas {
-                self.held = self.held.saturating_sub(delta.len() + size_of::<Delta>());
+                self.held = self.held.saturating_sub(delta.held());
                 if let (Some(Opened { arguments: Some(depth), .. }), Delta::Text(text)) = (&mut self.open, &delta) {
                     depth.feed(text.as_bytes());
                 }

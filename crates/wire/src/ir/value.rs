@@ -1,12 +1,11 @@
 //! JSON as a value that keeps the order of members, so that schemas and arguments leave as they came.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
+use super::{Key, read};
+
 /// Members of an object, in their order.
-pub(crate) type Members = Vec<(String, Json)>;
+pub(crate) type Members = Vec<(Key, Json)>;
 
 /// A JSON value. Parsing bounds its depth at 128, which bounds every recursion over it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,8 +22,14 @@ pub(crate) enum Json {
 }
 
 impl Json {
+    /// A document: at most [`read::DOCUMENT_NODES`] values.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        read::json(bytes, read::DOCUMENT_NODES)
+    }
+
+    /// An event of a stream: at most [`read::EVENT_NODES`] values.
+    pub(crate) fn parse_event(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        read::json(bytes, read::EVENT_NODES)
     }
 
     /// `text` if it is an object in JSON.
@@ -76,7 +81,7 @@ impl Json {
         if let Self::Array(items) = self { Some(items) } else { None }
     }
 
-    pub(crate) fn members(&self) -> &[(String, Self)] {
+    pub(crate) fn members(&self) -> &[(Key, Self)] {
         if let Self::Object(members) = self { members } else { &[] }
     }
 
@@ -87,7 +92,7 @@ impl Json {
     /// A member; the last of several, null if there is none.
     pub(crate) fn get(&self, key: &str) -> &Self {
         const NULL: &Json = &Json::Null;
-        self.members().iter().rev().find(|(name, _)| name == key).map_or(NULL, |(_, value)| value)
+        self.members().iter().rev().find(|(name, _)| name.as_str() == key).map_or(NULL, |(_, value)| value)
     }
 
     /// The value at a dotted path.
@@ -97,7 +102,7 @@ impl Json {
 
     fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         let Self::Object(members) = self else { return None };
-        members.iter_mut().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+        members.iter_mut().rev().find(|(name, _)| name.as_str() == key).map(|(_, value)| value)
     }
 
     /// Takes the value at a dotted path out, if `wanted` says so; an object it was taken from stays, even empty.
@@ -108,7 +113,7 @@ impl Json {
             place = place.get_mut(parent)?;
         }
         let Self::Object(members) = place else { return None };
-        let at = members.iter().rposition(|(name, _)| name == key)?;
+        let at = members.iter().rposition(|(name, _)| name.as_str() == key)?;
         wanted(&members[at].1).then(|| members.remove(at).1)
     }
 
@@ -143,8 +148,8 @@ impl Json {
                 *place = Self::empty();
             }
             let Self::Object(members) = place else { return };
-            let at = members.iter().rposition(|(name, _)| name == key).unwrap_or_else(|| {
-                members.push((key.to_owned(), Self::Null));
+            let at = members.iter().rposition(|(name, _)| name.as_str() == key).unwrap_or_else(|| {
+                members.push((Key::of(key), Self::Null));
                 members.len() - 1
             });
             place = &mut members[at].1;
@@ -163,7 +168,7 @@ impl Json {
     }
 
     /// Adds members whose names are not there yet.
-    pub(crate) fn add(&mut self, members: &[(String, Self)]) {
+    pub(crate) fn add(&mut self, members: &[(Key, Self)]) {
         for (name, value) in members {
             if self.get_mut(name).is_none() {
                 self.put_member(name, value.clone());
@@ -174,7 +179,7 @@ impl Json {
     /// Puts a member whose name may hold dots.
     pub(crate) fn put_member(&mut self, name: &str, value: Self) {
         if let Self::Object(members) = self {
-            members.push((name.to_owned(), value));
+            members.push((Key::of(name), value));
         }
     }
 
@@ -183,7 +188,8 @@ impl Json {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
-            Self::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            // Writing into memory does not fail.
+            Self::Number(number) => drop(serde_json::to_writer(&mut *out, number)),
             Self::String(text) => write_str(text, out),
             Self::Raw(text) => out.extend_from_slice(text.as_bytes()),
             Self::Array(items) => {
@@ -222,6 +228,7 @@ impl Json {
     }
 }
 
+/// Writes a string with its quotes.
 fn write_str(text: &str, out: &mut Vec<u8>) {
     // Writing into memory does not fail.
     let _ = serde_json::to_writer(out, text);
@@ -230,7 +237,7 @@ fn write_str(text: &str, out: &mut Vec<u8>) {
 /// An object literal, in the order written.
 macro_rules! object {
     ($($key:literal : $value:expr),* $(,)?) => {
-        $crate::ir::Json::Object(vec![$(($key.to_owned(), $crate::ir::Json::from($value))),*])
+        $crate::ir::Json::Object(vec![$(($crate::ir::Key::from($key), $crate::ir::Json::from($value))),*])
     };
 }
 pub(crate) use object;
@@ -280,65 +287,5 @@ impl From<Vec<Json>> for Json {
 impl<T: Into<Json>> From<Option<T>> for Json {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
-    }
-}
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_any(Reader)
-    }
-}
-
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Json;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
-        Ok(Json::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-        Ok(Json::Number(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
-        Ok(Json::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-        Ok(Number::from_f64(value).map_or(Json::Null, Json::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Json, E> {
-        Ok(Json::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<Json, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = source.next_element()? {
-            items.push(item);
-        }
-        Ok(Json::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut source: A) -> Result<Json, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = source.next_entry()? {
-            members.push(member);
-        }
-        Ok(Json::Object(members))
     }
 }

@@ -3,7 +3,7 @@
 use super::{messages, types};
 use crate::{
     Wire,
-    convert::{Answer, Quirks, Refused, put_format, put_params},
+    convert::{Answer, Quirks, Refused, cite, put_format, put_params, search_tool},
     ir::{Choice, Function, Json, Kind, Param, Request, Response, Tool, join_text, object},
     loss::Loss,
 };
@@ -57,10 +57,7 @@ fn tools(request: &Request, body: &mut Json, loss: &mut Loss) {
             Tool::Function(one) => tools.push(function(one, loss)),
             Tool::WebSearch { whole, extra } if extra.wire == WIRE => body.put("web_search_options", whole.clone()),
             Tool::WebSearch { whole, extra } => {
-                if whole.members().len() > 1 {
-                    extra.lose("", "the options of the search", loss);
-                }
-                body.put("web_search_options", Json::empty());
+                body.put("web_search_options", search_tool(whole, extra, WIRE, loss));
             }
             Tool::Foreign { whole, .. } => tools.push(whole.clone()),
             Tool::Namespace { .. } => {}
@@ -141,11 +138,15 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
     let mut message = choice.take("message").unwrap_or_else(Json::empty);
     message.put("role", "assistant");
     let mut texts: Vec<&str> = Vec::new();
+    let (mut cited, mut start) = (Vec::new(), 0);
     let mut rest = Vec::new();
     for part in &response.parts {
         match &part.kind {
             Kind::Text(text) => {
                 part.extra.open(WIRE, loss);
+                let length = text.chars().count() as u64;
+                cited.extend(part.citations.iter().map(|citation| cite::to_openai(citation, start, length, true)));
+                start += length;
                 texts.push(text);
             }
             Kind::Thinking { texts, signature, .. } if !same => {
@@ -171,7 +172,10 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
         loss.add(refused.pointer(), "the target has no such content");
     }
     if !same {
-        message.add(&[("refusal".to_owned(), Json::Null)]);
+        message.add(&[("refusal".into(), Json::Null)]);
+        if !cited.is_empty() {
+            message.put("annotations", cited);
+        }
     }
     choice.put("message", message);
     if same {

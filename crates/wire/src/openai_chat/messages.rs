@@ -145,7 +145,13 @@ pub(super) fn fill(
                 part.extra.open(WIRE, loss);
                 message.put("content", text);
             }
-            Kind::Refusal(text) if part.item.is_some() || !keep => message.put("refusal", text),
+            Kind::Refusal(text) if part.item.is_some() || !keep => {
+                if part.extra.wire != WIRE {
+                    part.extra.open(WIRE, loss);
+                }
+                let before = message.get("refusal").str().unwrap_or_default().to_owned();
+                message.put("refusal", before + text);
+            }
             Kind::Thinking { texts, .. } => message.put("reasoning_content", texts.join("\n\n")),
             Kind::Call { .. } => calls.push(call(part, loss)),
             Kind::Result { .. } => part.extra.lose("", "a result among other content", loss),

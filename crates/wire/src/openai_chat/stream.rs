@@ -3,10 +3,10 @@
 use super::{decode::THOUGHTS, types};
 use crate::{
     Usage, Wire,
-    convert::Refused,
     convert::stream::{Context, unnamed},
+    convert::{Refused, cite},
     error::render_stream,
-    ir::{Delta, Event, Finish, Json, Opening, Serial, object},
+    ir::{Citation, Delta, Event, Finish, Json, Opening, Serial, lose_usage, object, rest},
     loss::Loss,
 };
 
@@ -22,7 +22,6 @@ pub(crate) struct Decoder {
     serial: Serial,
     started: bool,
     finished: bool,
-    usage: Option<Usage>,
     /// The key of the last call, for peers that send no index.
     last_call: u64,
 }
@@ -47,39 +46,42 @@ impl Decoder {
             }
         }
         // Moonshot reports usage within the choice.
-        let within = choices.first().map(|choice| choice.get("usage").clone());
-        let usage = Some(event.get("usage").clone()).filter(|usage| !usage.is_null()).or(within);
-        if let Some(usage) = usage.filter(|usage| !usage.is_null()) {
-            let usage = types::usage(&usage);
-            self.usage = Some(usage);
-            out.push(Event::Usage(usage));
+        let within = choices.first_mut().and_then(|choice| choice.take("usage"));
+        if let Some(usage) = event.take("usage").or(within) {
+            lose_usage(Wire::Chat, &usage, "/usage", loss);
+            out.push(Event::Usage(types::usage(&usage)));
         }
+        // Ids and times are made anew, and padding is none of the answer.
+        rest(&event, "", &["id", "object", "created", "model", "choices", "obfuscation"], loss);
         Ok(())
     }
 
     fn choice(&mut self, choice: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
-        for name in THOUGHTS {
-            if let Some(text) = choice.take_str(&format!("delta.{name}")) {
-                self.text(THOUGHT, Opening::Thinking, text, out)?;
-            }
+        let mut delta = choice.take("delta").unwrap_or_default();
+        // Some say it under both names.
+        let [thought, again] = THOUGHTS.map(|name| delta.take_str(name).filter(|text| !text.is_empty()));
+        if let Some(text) = thought.or(again) {
+            self.text(THOUGHT, Opening::Thinking, text, out)?;
         }
-        if let Some(text) = choice.take_str("delta.content") {
+        if let Some(text) = delta.take_str("content") {
             self.text(TEXT, Opening::Text, text, out)?;
         }
-        if let Some(text) = choice.take_str("delta.refusal") {
+        if let Some(text) = delta.take_str("refusal") {
             self.text(REFUSAL, Opening::Refusal, text, out)?;
         }
-        for (at, call) in choice.take_array("delta.tool_calls").unwrap_or_default().into_iter().enumerate() {
-            self.call(at as u64, call, out)?;
+        for (at, call) in delta.take_array("tool_calls").unwrap_or_default().into_iter().enumerate() {
+            self.call(at as u64, call, out, loss)?;
         }
-        for name in ["annotations", "audio", "function_call"] {
-            if !choice.at(&format!("delta.{name}")).is_void() {
-                loss.add(format!("/choices/0/delta/{name}"), "only the source format has it");
+        for annotation in delta.take_array("annotations").unwrap_or_default() {
+            match cite::openai(&annotation) {
+                Some(citation) if self.serial.is_open(TEXT) => {
+                    self.serial.delta(TEXT, Delta::Citation(Box::new(citation)), out)?;
+                }
+                _ => loss.add("/choices/0/delta/annotations", "only the source format has it"),
             }
         }
-        if !choice.get("logprobs").is_void() {
-            loss.add("/choices/0/logprobs", "a converted answer has no log probabilities");
-        }
+        rest(&delta, "/choices/0/delta", &["role"], loss);
+        rest(choice, "/choices/0", &["index", "finish_reason"], loss);
         if let Some(reason) = choice.get("finish_reason").str().filter(|_| !self.finished) {
             self.finished = true;
             self.serial.close_all(out);
@@ -96,12 +98,13 @@ impl Decoder {
             self.serial.close(other, out);
         }
         if !self.serial.is_open(key) {
-            self.serial.open(key, opening, out);
+            self.serial.open(key, opening, out)?;
         }
-        if self.serial.delta(key, Delta::Text(text), out) { Ok(()) } else { Err(Refused::TooLarge) }
+        self.serial.delta(key, Delta::Text(text), out).map(drop)
     }
 
-    fn call(&mut self, at: u64, mut call: Json, out: &mut Vec<Event>) -> Result<(), Refused> {
+    fn call(&mut self, at: u64, mut call: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
+        const AT: &str = "/choices/0/delta/tool_calls";
         let id = call.take_str("id").filter(|id| !id.is_empty());
         let key = match call.get("index").u64() {
             Some(index) => CALLS.saturating_add(index),
@@ -110,23 +113,36 @@ impl Decoder {
         };
         let custom = call.get("type").str() == Some("custom") || !call.get("custom").is_null();
         let kind = if custom { "custom" } else { "function" };
-        let name = call.take_str(&format!("{kind}.name")).filter(|name| !name.is_empty());
+        let mut tool = call.take(kind).unwrap_or_default();
+        let name = tool.take_str("name").filter(|name| !name.is_empty());
+        let piece = tool.take_str(if custom { "input" } else { "arguments" }).filter(|piece| !piece.is_empty());
+        rest(&tool, AT, &[], loss);
+        rest(&call, AT, &["index", "type"], loss);
         if !self.serial.is_open(key) {
             // An index that was used before, and has ended: only a new name begins a new call.
-            let Some(name) = name else { return Ok(()) };
+            let Some(name) = name else {
+                if piece.is_some_and(|piece| !piece.trim().is_empty()) {
+                    loss.add(AT, "a piece of a call that is not open");
+                }
+                return Ok(());
+            };
             for other in [TEXT, REFUSAL, THOUGHT] {
                 self.serial.close(other, out);
             }
-            self.serial.open(key, Opening::Call { id, name, custom }, out);
+            self.serial.open(key, Opening::Call { id, name, custom }, out)?;
         }
         self.last_call = key;
-        let piece = call.take_str(if custom { "custom.input" } else { "function.arguments" });
-        let Some(piece) = piece.filter(|piece| !piece.is_empty()) else { return Ok(()) };
-        if self.serial.delta(key, Delta::Text(piece), out) || !self.serial.is_open(key) {
-            Ok(())
-        } else {
-            Err(Refused::TooLarge)
+        let Some(piece) = piece else { return Ok(()) };
+        // Blanks behind the end of a call's arguments have no place, and need none.
+        if !self.serial.delta(key, Delta::Text(piece), out)? {
+            loss.add(AT, "a piece of a call that is not open");
         }
+        Ok(())
+    }
+
+    /// Bytes that wait.
+    pub(crate) const fn held(&self) -> usize {
+        self.serial.held()
     }
 
     /// `[DONE]`, which ends the answer whatever came before.
@@ -156,6 +172,11 @@ pub(crate) struct Encoder {
     /// Index of the next call.
     calls: u64,
     finished: bool,
+    /// Characters of text before the part that is open, and with it.
+    begun: u64,
+    written: u64,
+    /// What the open text rests on: it is said when the text is.
+    cited: Vec<Citation>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +199,7 @@ impl Encoder {
             Event::Start { usage, .. } | Event::Usage(usage) => self.usage = usage,
             Event::Open(opening) => self.open(opening, context, out),
             Event::Delta(delta) => self.delta(delta, context, out, loss),
-            Event::Close => self.open = None,
+            Event::Close => self.close(context, out),
             Event::Finish { finish, .. } => {
                 self.finished = true;
                 let reason = types::finish_reason(finish.with_calls(self.calls > 0));
@@ -213,7 +234,10 @@ impl Encoder {
 
     fn open(&mut self, opening: Opening, context: &Context, out: &mut Vec<u8>) {
         self.open = Some(match opening {
-            Opening::Text => Open::Text,
+            Opening::Text => {
+                self.begun = self.written;
+                Open::Text
+            }
             Opening::Refusal => Open::Refusal,
             Opening::Thinking | Opening::Redacted => Open::Thinking,
             Opening::Call { id, name, custom } => {
@@ -241,9 +265,16 @@ impl Encoder {
                 loss.add("/signature", "the target has no signatures");
                 return;
             }
+            Delta::Citation(citation) => {
+                self.cited.push(*citation);
+                return;
+            }
         };
         let delta = match self.open {
-            Some(Open::Text) => object! { "content": text },
+            Some(Open::Text) => {
+                self.written += text.chars().count() as u64;
+                object! { "content": text }
+            }
             Some(Open::Refusal) => object! { "refusal": text },
             Some(Open::Thinking) if context.show_thoughts => object! { "reasoning_content": text },
             Some(Open::Thinking) => {
@@ -258,6 +289,22 @@ impl Encoder {
             None => return,
         };
         self.chunk(delta, Json::Null, context, out);
+    }
+
+    /// Bytes that wait for the end of a text.
+    pub(crate) fn held(&self) -> usize {
+        self.cited.iter().map(Citation::held).sum()
+    }
+
+    fn close(&mut self, context: &Context, out: &mut Vec<u8>) {
+        self.open = None;
+        if self.cited.is_empty() {
+            return;
+        }
+        let length = self.written - self.begun;
+        let cited = std::mem::take(&mut self.cited);
+        let cited = cited.iter().map(|citation| cite::to_openai(citation, self.begun, length, true));
+        self.chunk(object! { "annotations": cited.collect::<Vec<_>>() }, Json::Null, context, out);
     }
 
     fn end(&mut self, context: &Context, out: &mut Vec<u8>) {

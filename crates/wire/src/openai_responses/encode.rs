@@ -7,7 +7,7 @@ use super::{
     types,
 };
 use crate::{
-    convert::{Answer, Quirks, Refused, put_format, put_params},
+    convert::{Answer, Quirks, Refused, put_format, put_params, search_tool},
     ir::{Choice, Function, Json, Kind, Request, Response, Role, Tool, join_text, object},
     loss::Loss,
 };
@@ -74,12 +74,7 @@ fn tool(tool: &Tool, loss: &mut Loss) -> Json {
             out.put("tools", tools.iter().map(|one| function(one, loss)).collect::<Vec<_>>());
             out
         }
-        Tool::WebSearch { extra, whole } if extra.wire != WIRE => {
-            if whole.members().len() > 1 {
-                extra.lose("", "the options of the search", loss);
-            }
-            object! { "type": "web_search" }
-        }
+        Tool::WebSearch { extra, whole } if extra.wire != WIRE => search_tool(whole, extra, WIRE, loss),
         Tool::WebSearch { whole, .. } | Tool::Foreign { whole, .. } => whole.clone(),
     }
 }
@@ -94,7 +89,7 @@ fn function(function: &Function, loss: &mut Loss) -> Json {
     if same || function.custom {
         tool.put_some("strict", function.strict);
     } else {
-        tool.add(&[("parameters".to_owned(), object! { "type": "object", "properties": Json::empty() })]);
+        tool.add(&[("parameters".into(), object! { "type": "object", "properties": Json::empty() })]);
         // Here tools are strict unless they say otherwise.
         tool.put("strict", function.strict.unwrap_or(false));
     }
@@ -138,6 +133,9 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
             list.push(output::message(&shell, id, pieces.collect()));
         } else if let Ok(Some(mut item)) = items::single(&run[0], loss) {
             output::give_id(&shell, id, &mut item);
+            if answer.memory.hide_sealed {
+                item.take("encrypted_content");
+            }
             list.push(item);
         } else {
             run[0].extra.lose("", "the target has no such content", loss);

@@ -2,7 +2,7 @@
 
 use super::input::{WIRE, text_type};
 use crate::{
-    convert::Refused,
+    convert::{Refused, cite},
     ir::{Json, Kind, Media, Part, Role, Source, Turn},
     loss::Loss,
 };
@@ -77,10 +77,12 @@ pub(super) fn piece(part: &Part, whose: Role, loss: &mut Loss) -> Result<Option<
     let same = part.extra.wire == WIRE;
     match &part.kind {
         Kind::Text(text) => {
-            out.add(&[("type".to_owned(), text_type(whose).into())]);
+            out.add(&[("type".into(), text_type(whose).into())]);
             out.put("text", text);
             if !same && matches!(whose, Role::Assistant) {
-                out.put("annotations", Vec::new());
+                let length = text.chars().count() as u64;
+                let cited = part.citations.iter().map(|citation| cite::to_openai(citation, 0, length, false));
+                out.put("annotations", cited.collect::<Vec<_>>());
             }
         }
         Kind::Refusal(text) => {
@@ -142,7 +144,7 @@ pub(super) fn single(part: &Part, loss: &mut Loss) -> Result<Option<Json>, Refus
             item.put("name", name);
             if part.extra.wire != WIRE {
                 // Where the tool is, if the request had it in a namespace.
-                item.put_some("namespace", part.extra.rest.get("namespace").str());
+                item.put_some("namespace", part.item.as_ref().and_then(|item| item.rest.get("namespace").str()));
             }
             item.put(if *custom { "input" } else { "arguments" }, arguments);
         }

@@ -1,12 +1,12 @@
 //! The answer of the Responses format: its shell, its items and their ids.
 
-use crate::ir::{Json, object};
+use crate::ir::{Json, Key, object};
 
 /// What an answer is made with.
 pub(crate) struct Shell<'a> {
     pub(crate) seed: &'a str,
     pub(crate) created: u64,
-    pub(crate) echo: &'a [(String, Json)],
+    pub(crate) echo: &'a [(Key, Json)],
 }
 
 /// The id of the item at `at`.
@@ -59,13 +59,13 @@ pub(crate) fn whole(
     };
     body.add(shell.echo);
     body.add(&[
-        ("instructions".to_owned(), Json::Null),
-        ("metadata".to_owned(), Json::empty()),
-        ("parallel_tool_calls".to_owned(), true.into()),
-        ("temperature".to_owned(), Json::Null),
-        ("tool_choice".to_owned(), "auto".into()),
-        ("tools".to_owned(), Vec::new().into()),
-        ("top_p".to_owned(), Json::Null),
+        ("instructions".into(), Json::Null),
+        ("metadata".into(), Json::empty()),
+        ("parallel_tool_calls".into(), true.into()),
+        ("temperature".into(), Json::Null),
+        ("tool_choice".into(), "auto".into()),
+        ("tools".into(), Vec::new().into()),
+        ("top_p".into(), Json::Null),
     ]);
     body
 }

@@ -4,11 +4,11 @@ mod write;
 
 pub(crate) use write::Encoder;
 
-use super::types;
+use super::{drop_echo, types};
 use crate::{
-    Usage,
-    convert::Refused,
-    ir::{Delta, Event, Json, Opening, Serial},
+    Usage, Wire,
+    convert::{PARTS_MAX, Refused, cite},
+    ir::{Delta, Event, Json, Opening, Serial, lose_usage, rest},
     loss::{Loss, step},
 };
 
@@ -19,6 +19,37 @@ const fn key(item: u64, within: u64) -> u64 {
 
 /// The place of what an item is as a whole: a call, or reasoning.
 const WHOLE: u64 = 0xff_ffff;
+
+/// Members of a delta that are carried, or number and pad it.
+const DELTA: [&str; 8] =
+    ["type", "sequence_number", "item_id", "output_index", "content_index", "summary_index", "delta", "obfuscation"];
+
+/// Members of an item that are carried, said before, or the vendor's name of it.
+const ITEM: [&str; 10] =
+    ["type", "id", "status", "role", "content", "summary", "name", "arguments", "input", "call_id"];
+
+/// Members of the last event's response that are carried, made anew or said before.
+const SHELL: [&str; 9] =
+    ["id", "object", "created_at", "status", "error", "incomplete_details", "model", "output", "usage"];
+
+/// Starts and ends of what the deltas and items say.
+const SAID: [&str; 15] = [
+    "response.created",
+    "response.queued",
+    "response.in_progress",
+    "response.content_part.added",
+    "response.content_part.done",
+    "response.output_text.done",
+    "response.refusal.done",
+    "response.reasoning_summary_part.added",
+    "response.reasoning_summary_part.done",
+    "response.reasoning_summary_text.done",
+    "response.reasoning_text.done",
+    "response.function_call_arguments.done",
+    "response.custom_tool_call_input.done",
+    "response.rate_limits.updated",
+    "keepalive",
+];
 
 /// Reads a Responses stream.
 #[derive(Debug, Default)]
@@ -42,10 +73,17 @@ impl Decoder {
                 let (id, model) = (event.take_str("response.id"), event.take_str("response.model"));
                 out.push(Event::Start { id, model, usage: Usage::default() });
             }
-            "response.output_item.added" => self.added(item, &mut event, out, loss),
-            "response.output_text.delta" => return self.piece(key(item, content), Opening::Text, event, out),
-            "response.refusal.delta" => return self.piece(key(item, content), Opening::Refusal, event, out),
+            "response.output_item.added" => return self.added(item, &mut event, out, loss),
+            "response.output_text.delta" => {
+                rest(&event, "", &DELTA, loss);
+                return self.piece(key(item, content), Opening::Text, event, out);
+            }
+            "response.refusal.delta" => {
+                rest(&event, "", &DELTA, loss);
+                return self.piece(key(item, content), Opening::Refusal, event, out);
+            }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+                rest(&event, "", &DELTA, loss);
                 let index = event.get("summary_index").u64().unwrap_or(content);
                 if self.summary.replace((item, index)).is_some_and(|(before, last)| before == item && last != index) {
                     self.put(key(item, WHOLE), Opening::Thinking, "\n\n".to_owned(), out)?;
@@ -53,21 +91,25 @@ impl Decoder {
                 return self.piece(key(item, WHOLE), Opening::Thinking, event, out);
             }
             "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
+                rest(&event, "", &DELTA, loss);
                 let text = event.take_str("delta").unwrap_or_default();
                 if !text.is_empty() && self.serial.is_open(key(item, WHOLE)) {
-                    self.mark(key(item, WHOLE));
+                    self.mark(key(item, WHOLE))?;
                     return self.give(key(item, WHOLE), Delta::Text(text), out);
                 }
             }
-            "response.output_item.done" => return self.done(item, event, out),
+            "response.output_item.done" => return self.done(item, event, out, loss),
             "response.completed" | "response.incomplete" => {
                 self.serial.close_all(out);
-                let response = event.take("response").unwrap_or_default();
+                let mut response = event.take("response").unwrap_or_default();
                 if !response.get("usage").is_null() {
+                    lose_usage(Wire::Responses, response.get("usage"), "/usage", loss);
                     out.push(Event::Usage(types::usage(response.get("usage"))));
                 }
                 out.push(Event::Finish { finish: types::finish(&response), stop: None });
                 out.push(Event::End);
+                drop_echo(&mut response);
+                rest(&response, "", &SHELL, loss);
             }
             "response.failed" | "error" => {
                 let usage = event.at("response.usage");
@@ -77,41 +119,68 @@ impl Decoder {
                 out.push(Event::Error(Box::new(crate::read_error(&event.to_bytes()))));
             }
             "response.output_text.annotation.added" => {
-                loss.add(step("/output", &item.to_string()), "annotations are not carried");
+                let place = key(item, content);
+                match cite::openai(event.get("annotation")) {
+                    Some(citation) if self.serial.is_open(place) => {
+                        return self.give(place, Delta::Citation(Box::new(citation)), out);
+                    }
+                    _ => loss
+                        .add(format!("/output/{item}/content/{content}/annotations"), "only the source format has it"),
+                }
             }
-            // Starts and ends of what the deltas say already, and what later versions add.
+            kind if SAID.contains(&kind) || loss.knows("/output", &item.to_string()) => {}
+            // What later versions add.
+            kind if !loss.knows("", kind) => loss.add(step("", kind), "an event that only the source format has"),
             _ => {}
         }
         Ok(())
     }
 
-    fn added(&mut self, item: u64, event: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) {
+    /// Bytes that wait.
+    pub(crate) const fn held(&self) -> usize {
+        self.serial.held() + self.seen.len() * size_of::<(u64, bool)>()
+    }
+
+    fn added(&mut self, item: u64, event: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
         match event.at("item.type").str().unwrap_or_default() {
             kind @ ("function_call" | "custom_tool_call") => {
                 let custom = kind == "custom_tool_call";
                 let (id, name) = (event.take_str("item.call_id"), event.take_str("item.name"));
-                self.seen.push((key(item, WHOLE), false));
-                self.serial.open(key(item, WHOLE), Opening::Call { id, name: name.unwrap_or_default(), custom }, out);
+                let whole = key(item, WHOLE);
+                if self.seen.iter().any(|(seen, _)| *seen == whole) {
+                    return Err(Refused::invalid("/output_index", "an item that was added before"));
+                }
+                self.remember(whole, false)?;
+                return self.serial.open(whole, Opening::Call { id, name: name.unwrap_or_default(), custom }, out);
             }
             "message" | "reasoning" => {}
             _ => loss.add(step("/output", &item.to_string()), "only the source format has it"),
         }
+        Ok(())
     }
 
-    fn mark(&mut self, key: u64) {
+    fn remember(&mut self, key: u64, came: bool) -> Result<(), Refused> {
+        if self.seen.len() >= PARTS_MAX {
+            return Err(Refused::TooLarge);
+        }
+        self.seen.push((key, came));
+        Ok(())
+    }
+
+    fn mark(&mut self, key: u64) -> Result<(), Refused> {
         match self.seen.iter_mut().find(|(seen, _)| *seen == key) {
             Some((_, came)) => *came = true,
-            None => self.seen.push((key, true)),
+            None => self.remember(key, true)?,
         }
+        Ok(())
     }
 
     fn give(&mut self, key: u64, delta: Delta, out: &mut Vec<Event>) -> Result<(), Refused> {
-        match self.serial.delta(key, delta, out) {
-            true => Ok(()),
-            false if self.serial.is_open(key) => Err(Refused::TooLarge),
-            // A piece for a part that has ended.
-            false => Err(Refused::invalid("/output_index", "a delta for a part that is not open")),
+        if self.serial.delta(key, delta, out)? {
+            return Ok(());
         }
+        // A piece for a part that has ended.
+        Err(Refused::invalid("/output_index", "a delta for a part that is not open"))
     }
 
     fn piece(&mut self, key: u64, opening: Opening, mut event: Json, out: &mut Vec<Event>) -> Result<(), Refused> {
@@ -123,36 +192,40 @@ impl Decoder {
         if text.is_empty() {
             return Ok(());
         }
-        self.mark(key);
+        self.mark(key)?;
         if !self.serial.is_open(key) {
-            self.serial.open(key, opening, out);
+            self.serial.open(key, opening, out)?;
         }
         self.give(key, Delta::Text(text), out)
     }
 
     /// An item is complete: what did not come in pieces is in it.
-    fn done(&mut self, item: u64, mut event: Json, out: &mut Vec<Event>) -> Result<(), Refused> {
+    fn done(&mut self, item: u64, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
         let came = |decoder: &Self, key: u64| decoder.seen.contains(&(key, true));
         let whole = key(item, WHOLE);
         match event.at("item.type").str().unwrap_or_default() {
             kind @ ("function_call" | "custom_tool_call") => {
                 let member = if kind == "function_call" { "item.arguments" } else { "item.input" };
                 if !self.seen.iter().any(|(seen, _)| *seen == whole) {
-                    self.added(item, &mut event, out, &mut Loss::default());
+                    self.added(item, &mut event, out, loss)?;
                 }
                 if let Some(text) = event.take_str(member).filter(|text| !text.is_empty() && !came(self, whole)) {
                     self.give(whole, Delta::Text(text), out)?;
                 }
             }
             "reasoning" => {
-                let summary = event.take_array("item.summary").unwrap_or_default();
+                // What was said in full stands in the content, and what of it may be shown in the summary.
+                let mut summary = event.take_array("item.summary").unwrap_or_default();
+                if summary.is_empty() {
+                    summary = event.take_array("item.content").unwrap_or_default();
+                }
                 if !came(self, whole) {
                     let texts: Vec<String> = summary.into_iter().filter_map(|mut part| part.take_str("text")).collect();
                     self.put(whole, Opening::Thinking, texts.join("\n\n"), out)?;
                 }
                 if let Some(signature) = event.take_str("item.encrypted_content").filter(|text| !text.is_empty()) {
                     if !self.serial.is_open(whole) {
-                        self.serial.open(whole, Opening::Redacted, out);
+                        self.serial.open(whole, Opening::Redacted, out)?;
                     }
                     self.give(whole, Delta::Signature(signature), out)?;
                 }
@@ -162,6 +235,12 @@ impl Decoder {
                 for (at, mut part) in content.into_iter().enumerate() {
                     let place = key(item, at as u64);
                     let refusal = part.get("type").str() == Some("refusal");
+                    rest(
+                        &part,
+                        &format!("/output/{item}/content/{at}"),
+                        &["type", "text", "refusal", "annotations"],
+                        loss,
+                    );
                     let text = part.take_str(if refusal { "refusal" } else { "text" });
                     if let Some(text) = text.filter(|_| !came(self, place)) {
                         let opening = if refusal { Opening::Refusal } else { Opening::Text };
@@ -169,7 +248,13 @@ impl Decoder {
                     }
                 }
             }
+            _ if !loss.knows("/output", &item.to_string()) => {
+                loss.add(step("/output", &item.to_string()), "only the source format has it");
+            }
             _ => {}
+        }
+        if !loss.knows("/output", &item.to_string()) {
+            rest(event.get("item"), &step("/output", &item.to_string()), &ITEM, loss);
         }
         for (part, _) in self.seen.iter().filter(|(part, _)| part >> 24 == item) {
             self.serial.close(*part, out);

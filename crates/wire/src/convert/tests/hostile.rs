@@ -157,3 +157,88 @@ fn a_cut_stream_is_not_ended_as_if_it_were_whole() {
         }
     }
 }
+
+/// Feeds a stream that never ends what it begins, and tells the most that was held.
+fn held_by(from: Wire, to: Wire, mut event: impl FnMut(usize) -> String) -> usize {
+    let memory = memory();
+    let mut stream = Stream::new(from, to, &answer(&memory));
+    let (mut out, mut most) = (Vec::new(), 0);
+    for at in 0..200_000 {
+        out.clear();
+        match stream.feed(format!("data: {}\n\n", event(at)).as_bytes(), &mut out) {
+            Ok(()) => most = most.max(stream.held()),
+            Err(refused) => {
+                assert_eq!(refused, Refused::TooLarge);
+                return most;
+            }
+        }
+    }
+    panic!("{from:?}-{to:?}: no bound was met, and {most} bytes are held");
+}
+
+#[test]
+fn a_stream_that_ends_nothing_meets_a_bound() {
+    let big = "x".repeat(100_000);
+    for to in WIRES {
+        // Calls that come with their input, and are never closed.
+        let calls = |at: usize| {
+            format!(
+                r#"{{"type":"content_block_start","index":{at},"content_block":{{"type":"tool_use","id":"c{at}","name":"f","input":{{"a":"{big}"}}}}}}"#
+            )
+        };
+        assert!(held_by(Wire::Anthropic, to, calls) <= EVENT_MAX);
+        let small = |at: usize| {
+            format!(
+                r#"{{"type":"content_block_start","index":{at},"content_block":{{"type":"tool_use","id":"c{at}","name":"f","input":{{}}}}}}"#
+            )
+        };
+        assert!(held_by(Wire::Anthropic, to, small) <= EVENT_MAX);
+        let foreign = |at: usize| {
+            format!(r#"{{"type":"content_block_start","index":{at},"content_block":{{"type":"server_tool_use"}}}}"#)
+        };
+        assert!(held_by(Wire::Anthropic, to, foreign) <= EVENT_MAX);
+        // Arguments of a call that waits for one that does not end.
+        let pieces = |at: usize| {
+            match at {
+            0 => r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}},{"index":1,"id":"b","function":{"name":"g"}}]}}]}"#.to_owned(),
+            _ => format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":1,"function":{{"arguments":"{big}"}}}}]}}}}]}}"#),
+        }
+        };
+        assert!(held_by(Wire::Chat, to, pieces) <= EVENT_MAX);
+        let many = |at: usize| {
+            format!(
+                r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{at},"id":"c{at}","function":{{"name":"f","arguments":"{{"}}}}]}}}}]}}"#
+            )
+        };
+        assert!(held_by(Wire::Chat, to, many) <= EVENT_MAX);
+        let items = |at: usize| {
+            format!(r#"{{"type":"response.output_text.delta","output_index":{at},"content_index":0,"delta":"a"}}"#)
+        };
+        assert!(held_by(Wire::Responses, to, items) <= EVENT_MAX);
+        let calls = |at: usize| {
+            format!(
+                r#"{{"type":"response.output_item.added","output_index":{at},"item":{{"type":"function_call","call_id":"c{at}","name":"f"}}}}"#
+            )
+        };
+        assert!(held_by(Wire::Responses, to, calls) <= EVENT_MAX);
+    }
+}
+
+#[test]
+fn an_answer_that_is_said_again_whole_is_bounded() {
+    let big = "x".repeat(100_000);
+    let text = |_: usize| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{big}"}}]}}}}]}}"#);
+    assert!(held_by(Wire::Gemini, Wire::Responses, text) <= EVENT_MAX);
+    let call =
+        |_: usize| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"functionCall":{{"name":"{big}"}}}}]}}}}]}}"#);
+    assert!(held_by(Wire::Gemini, Wire::Responses, call) <= EVENT_MAX);
+}
+
+#[test]
+fn an_event_of_too_many_values_is_refused() {
+    let memory = memory();
+    let mut stream = Stream::new(Wire::Chat, Wire::Anthropic, &answer(&memory));
+    let event = format!("data: {{\"choices\":[{}0]}}\n\n", "0,".repeat(300_000));
+    let refused = stream.feed(event.as_bytes(), &mut Vec::new());
+    assert!(matches!(refused, Err(Refused::Invalid { .. })), "it takes 32 times the memory of its text");
+}

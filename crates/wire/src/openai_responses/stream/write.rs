@@ -2,9 +2,12 @@
 
 use crate::{
     Problem, Seen, Usage, Wire,
-    convert::stream::{Context, named},
+    convert::{
+        cite,
+        stream::{Context, named},
+    },
     error::render_stream_after,
-    ir::{Delta, Event, Finish, Json, Opening, object},
+    ir::{Citation, Delta, Event, Finish, Json, Opening, object},
     loss::Loss,
     openai_responses::{
         items::summary,
@@ -34,6 +37,8 @@ enum Open {
     Message {
         content: Vec<Json>,
         part: Option<(bool, String)>,
+        /// What that one rests on.
+        cited: Vec<Citation>,
     },
     Reasoning {
         text: String,
@@ -120,10 +125,10 @@ impl Encoder {
                     "role": "assistant", "content": Vec::new(),
                 };
                 self.add_item(item, out);
-                self.open = Some(Open::Message { content: Vec::new(), part: None });
+                self.open = Some(Open::Message { content: Vec::new(), part: None, cited: Vec::new() });
             }
             let content_index = match &mut self.open {
-                Some(Open::Message { content, part }) => {
+                Some(Open::Message { content, part, .. }) => {
                     *part = Some((refusal, String::new()));
                     content.len() as u64
                 }
@@ -131,7 +136,7 @@ impl Encoder {
             };
             let members = object! {
                 "item_id": self.id("message", context), "output_index": self.at(), "content_index": content_index,
-                "part": text_part(refusal, ""),
+                "part": text_part(refusal, "", Vec::new()),
             };
             self.say("response.content_part.added", members, out);
             return;
@@ -151,6 +156,7 @@ impl Encoder {
                 };
                 item.put_some("namespace", namespace);
                 item.put("id", self.id(kind, context));
+                self.held += item.members().iter().filter_map(|(_, value)| value.str()).map(str::len).sum::<usize>();
                 let mut start = item.clone();
                 start.put(if custom { "input" } else { "arguments" }, "");
                 start.put("status", "in_progress");
@@ -166,7 +172,11 @@ impl Encoder {
         let id = |encoder: &Self, kind: &str| encoder.id(kind, context);
         let Some(mut open) = self.open.take() else { return };
         match (&mut open, delta) {
-            (Open::Message { content, part: Some((refusal, whole)) }, Delta::Text(text)) => {
+            (Open::Message { cited, .. }, Delta::Citation(citation)) => {
+                self.held += citation.held();
+                cited.push(*citation);
+            }
+            (Open::Message { content, part: Some((refusal, whole)), .. }, Delta::Text(text)) => {
                 whole.push_str(&text);
                 self.held += text.len();
                 let kind = if *refusal { "response.refusal.delta" } else { "response.output_text.delta" };
@@ -217,12 +227,19 @@ impl Encoder {
     fn close(&mut self, context: &Context, out: &mut Vec<u8>) {
         let at = self.at();
         match self.open.take() {
-            Some(Open::Message { mut content, part: Some((refusal, text)) }) => {
+            Some(Open::Message { mut content, part: Some((refusal, text)), cited }) => {
                 let place = |members: &mut Json, id: String| {
                     members.put("item_id", id);
                     members.put("output_index", at);
                     members.put("content_index", content.len() as u64);
                 };
+                let length = text.chars().count() as u64;
+                let cited: Vec<Json> = cited.iter().map(|one| cite::to_openai(one, 0, length, false)).collect();
+                for (index, annotation) in (0u64..).zip(&cited) {
+                    let mut added = object! { "annotation_index": index, "annotation": annotation.clone() };
+                    place(&mut added, self.id("message", context));
+                    self.say("response.output_text.annotation.added", added, out);
+                }
                 let mut said = if refusal {
                     object! { "refusal": &text }
                 } else {
@@ -230,12 +247,12 @@ impl Encoder {
                 };
                 place(&mut said, self.id("message", context));
                 self.say(if refusal { "response.refusal.done" } else { "response.output_text.done" }, said, out);
-                let part = text_part(refusal, &text);
+                let part = text_part(refusal, &text, cited);
                 let mut ended = object! { "part": part.clone() };
                 place(&mut ended, self.id("message", context));
                 self.say("response.content_part.done", ended, out);
                 content.push(part);
-                self.open = Some(Open::Message { content, part: None });
+                self.open = Some(Open::Message { content, part: None, cited: Vec::new() });
             }
             Some(Open::Reasoning { text, signature, shown }) => {
                 let id = self.id("reasoning", context);
@@ -250,7 +267,7 @@ impl Encoder {
                     self.say("response.reasoning_summary_part.done", ended, out);
                 }
                 let mut item = object! { "type": "reasoning", "id": id, "summary": summary(&texts) };
-                item.put_some("encrypted_content", signature);
+                item.put_some("encrypted_content", signature.filter(|_| !context.memory.hide_sealed));
                 self.item_done(item, out);
             }
             Some(Open::Call { mut item, custom, input }) => {
@@ -308,10 +325,10 @@ fn shell(context: &Context) -> Shell<'_> {
     Shell { seed: &context.seed, created: context.created, echo: &context.memory.echo }
 }
 
-fn text_part(refusal: bool, text: &str) -> Json {
+fn text_part(refusal: bool, text: &str, annotations: Vec<Json>) -> Json {
     if refusal {
         object! { "type": "refusal", "refusal": text }
     } else {
-        object! { "type": "output_text", "text": text, "annotations": Vec::new(), "logprobs": Vec::new() }
+        object! { "type": "output_text", "text": text, "annotations": annotations, "logprobs": Vec::new() }
     }
 }

@@ -1,0 +1,93 @@
+//! What changes in a stream between any two wires.
+
+use super::{
+    Answer,
+    adapt::{made_id, sealed, unwrapped},
+    names::fit_id,
+};
+use crate::{
+    Wire,
+    ir::{Delta, Event, Opening},
+};
+
+/// [`super::adapt::response`], for a stream: what must be known whole waits for the end of its part.
+#[derive(Debug, Default)]
+pub(crate) struct Adapter {
+    /// The input of a custom tool, as arguments.
+    wrapped: Option<String>,
+    signature: Option<String>,
+    redacted: bool,
+    calls: u64,
+    /// The part that is open, or was last, is a text.
+    text: bool,
+    /// Signatures that trail a text are left out, as [`super::adapt::trails`] says.
+    no_trails: bool,
+    /// One is open.
+    trailing: bool,
+    /// What it said, for a call that may follow.
+    trail: Option<String>,
+}
+
+impl Adapter {
+    /// For a stream from one wire to another, or the same.
+    pub(crate) fn new(from: Wire, to: Wire) -> Self {
+        Self { no_trails: from == Wire::Gemini && to != from, ..Self::default() }
+    }
+
+    /// Hands `event` on as the client is to see it.
+    pub(crate) fn pass(
+        &mut self,
+        event: Event,
+        (from, to): (Wire, Wire),
+        answer: &Answer<'_>,
+        mut give: impl FnMut(Event),
+    ) {
+        match event {
+            Event::Open(Opening::Call { id, name, custom }) => {
+                let wrapped = answer.memory.customs.contains(&name);
+                self.wrapped = wrapped.then(String::new);
+                self.text = false;
+                if let Some(signature) = self.trail.take() {
+                    give(Event::Open(Opening::Redacted));
+                    give(Event::Delta(Delta::Signature(sealed(&signature, true, from, answer))));
+                    give(Event::Close);
+                }
+                let mut id = id.unwrap_or_else(|| made_id(answer, self.calls));
+                fit_id(&mut id, to);
+                self.calls += 1;
+                give(Event::Open(Opening::Call { id: Some(id), name, custom: custom || wrapped }));
+            }
+            Event::Open(Opening::Redacted) if self.text && self.no_trails => self.trailing = true,
+            Event::Open(opening) => {
+                self.trail = None;
+                self.text = opening == Opening::Text;
+                self.redacted = opening == Opening::Redacted;
+                give(Event::Open(opening));
+            }
+            Event::Delta(Delta::Signature(piece)) if self.trailing => {
+                self.trail.get_or_insert_default().push_str(&piece)
+            }
+            Event::Close if self.trailing => self.trailing = false,
+            Event::Delta(Delta::Text(text)) => match &mut self.wrapped {
+                Some(arguments) => arguments.push_str(&text),
+                None => give(Event::Delta(Delta::Text(text))),
+            },
+            Event::Delta(Delta::Signature(piece)) => self.signature.get_or_insert_default().push_str(&piece),
+            Event::Close => {
+                if let Some(arguments) = self.wrapped.take() {
+                    give(Event::Delta(Delta::Text(unwrapped(&arguments))));
+                }
+                if let Some(signature) = self.signature.take() {
+                    give(Event::Delta(Delta::Signature(sealed(&signature, self.redacted, from, answer))));
+                }
+                give(Event::Close);
+            }
+            event => give(event),
+        }
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn held(&self) -> usize {
+        [&self.wrapped, &self.signature, &self.trail].into_iter().flatten().map(String::len).sum()
+    }
+}

@@ -1,0 +1,436 @@
+//! Rows of the field map with a way of their own: several answers, pictures, searches, counts and embeddings.
+
+use serde_json::{Value, json};
+
+use super::support::{answer, asked, convert, stream, value};
+use crate::{
+    Wire,
+    convert::{
+        Asked, Ending, Memory, Quirks, Refused, Wanted, count_answer, count_request, counted_tokens, embed_request,
+        embedded, request, response,
+    },
+};
+
+const A: Wire = Wire::Anthropic;
+const C: Wire = Wire::Chat;
+const R: Wire = Wire::Responses;
+const G: Wire = Wire::Gemini;
+
+fn lost(from: Wire, to: Wire, body: &Value) -> Vec<String> {
+    convert(from, to, body).loss.items().iter().map(|lost| lost.pointer.clone()).collect()
+}
+
+fn refused(from: Wire, to: Wire, body: &Value, quirks: Quirks) -> String {
+    let body = serde_json::to_vec(body).unwrap();
+    match request(from, to, &body, &Asked::default(), quirks) {
+        Err(Refused::Unsupported { pointer, .. }) => pointer,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn chat(content: &Value) -> Value {
+    json!({ "model": "m", "messages": [{ "role": "user", "content": content }] })
+}
+
+/// Row 14.
+#[test]
+fn several_answers_go_where_there_is_room_for_them() {
+    let mut body = chat(&json!("hi"));
+    body["n"] = json!(2);
+    assert_eq!(asked(C, G, &body)["generationConfig"]["candidateCount"], 2);
+    for to in [A, R] {
+        assert_eq!(refused(C, to, &body, Quirks::default()), "/n");
+    }
+    body["stream"] = json!(true);
+    assert_eq!(refused(C, G, &body, Quirks::default()), "/n");
+    let candidate = |text: &str| json!({ "content": { "parts": [{ "text": text }] }, "finishReason": "STOP" });
+    let two = json!({ "candidates": [candidate("one"), candidate("two")] });
+    let memory = Memory::default();
+    let there = response(G, C, &serde_json::to_vec(&two).unwrap(), &answer(&memory)).unwrap();
+    let choices = &value(&there.bytes)["choices"];
+    assert_eq!((&choices[1]["index"], &choices[1]["message"]["content"]), (&json!(1), &json!("two")));
+    let back = response(C, G, &there.bytes, &answer(&memory)).unwrap();
+    assert_eq!(value(&back.bytes)["candidates"][1]["content"]["parts"][0]["text"], "two");
+    // Where one answer has room, the other is named.
+    let there = response(G, A, &serde_json::to_vec(&two).unwrap(), &answer(&memory)).unwrap();
+    assert!(there.loss.items().iter().any(|lost| lost.pointer == "/candidates/1"));
+}
+
+/// Row 18.
+#[test]
+fn probabilities_are_asked_for_in_the_words_of_the_target() {
+    let body = json!({ "input": "hi", "include": ["message.output_text.logprobs"], "top_logprobs": 3 });
+    let there = asked(R, C, &body);
+    assert_eq!((&there["logprobs"], &there["top_logprobs"]), (&json!(true), &json!(3)));
+    let there = asked(R, G, &body);
+    assert_eq!(there["generationConfig"], json!({ "responseLogprobs": true, "logprobs": 3 }));
+    assert!(lost(R, A, &body).contains(&"/include/0".to_owned()));
+    let mut body = chat(&json!("hi"));
+    body["logprobs"] = json!(true);
+    assert_eq!(asked(C, R, &body)["include"], json!(["message.output_text.logprobs"]));
+}
+
+/// Row 32, and what else is asked for beside the answer.
+#[test]
+fn sealed_reasoning_is_shown_to_who_asks_for_it() {
+    let spoken =
+        json!({ "content": [{ "type": "thinking", "thinking": "hm", "signature": "S" }], "stop_reason": "end_turn" });
+    for (include, shown) in [(json!([]), false), (json!(["reasoning.encrypted_content"]), true)] {
+        let converted = convert(R, A, &json!({ "input": "hi", "include": include }));
+        assert!(converted.loss.is_empty());
+        let there = response(A, R, &serde_json::to_vec(&spoken).unwrap(), &answer(&converted.memory)).unwrap();
+        assert_eq!(value(&there.bytes)["output"][0]["encrypted_content"].is_string(), shown);
+    }
+    let body = json!({ "input": "hi", "include": ["code_interpreter_call.outputs"], "stream_options": { "x": 1, "include_obfuscation": false } });
+    assert_eq!(lost(R, A, &body), ["/include/0", "/stream_options/x"]);
+}
+
+/// Rows 33 and 67.
+#[test]
+fn servers_and_containers_of_one_vendor_are_refused() {
+    let body =
+        json!({ "input": "hi", "tools": [{ "type": "mcp", "server_label": "s", "server_url": "https://s.example" }] });
+    assert_eq!(refused(R, A, &body, Quirks::default()), "/tools/0");
+    let claude = |name: &str, value: Value| {
+        let mut body = json!({ "model": "m", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+        body[name] = value;
+        body
+    };
+    assert_eq!(refused(A, R, &claude("container", json!("c_1")), Quirks::default()), "/container");
+    let servers = claude("mcp_servers", json!([{ "type": "url", "url": "https://s.example", "name": "s" }]));
+    assert_eq!(refused(A, R, &servers, Quirks::default()), "/mcp_servers");
+}
+
+/// Row 34.
+#[test]
+fn a_picture_is_of_the_type_that_its_bytes_say() {
+    let rows = [
+        ("iVBORw0KGgoAAAANSUhEUg==", "image/png"),
+        ("/9j/4AAQSkZJRgABAQ==", "image/jpeg"),
+        ("R0lGODlhAQABAAAAACw=", "image/gif"),
+        ("UklGRiIAAABXRUJQVlA4", "image/webp"),
+        ("AAAA", "image/x-said"),
+    ];
+    for (data, want) in rows {
+        let url = format!("data:image/x-said;base64,{data}");
+        let body = chat(&json!([{ "type": "image_url", "image_url": { "url": url } }]));
+        let there = asked(C, A, &body);
+        let source = &there["messages"][0]["content"][0]["source"];
+        assert_eq!(source, &json!({ "type": "base64", "media_type": want, "data": data }));
+    }
+}
+
+/// Row 35.
+#[test]
+fn a_pictures_address_is_passed_on_unless_only_its_vendor_can_follow_it() {
+    let body = chat(&json!([{ "type": "image_url", "image_url": { "url": "https://a.example/x.PNG?y=.gif" } }]));
+    assert_eq!(
+        asked(C, G, &body)["contents"][0]["parts"][0]["fileData"],
+        json!({ "fileUri": "https://a.example/x.PNG?y=.gif", "mimeType": "image/png" })
+    );
+    let file = |url: &str| json!({ "contents": [{ "role": "user", "parts": [{ "fileData": { "fileUri": url, "mimeType": "image/png" } }] }] });
+    for url in ["gs://bucket/x.png", "https://generativelanguage.googleapis.com/v1beta/files/x"] {
+        assert_eq!(refused(G, A, &file(url), Quirks::default()), "/contents/0/parts/0");
+    }
+    let there = asked(G, A, &file("https://a.example/x.png"));
+    assert_eq!(there["messages"][0]["content"][0]["source"]["url"], "https://a.example/x.png");
+}
+
+/// Row 39.
+#[test]
+fn what_an_assistant_shows_is_shown_by_the_user() {
+    let shown = json!({ "inlineData": { "mimeType": "application/pdf", "data": "AAAA" } });
+    let call = json!({ "functionCall": { "name": "f", "args": {} } });
+    let result = json!({ "role": "user", "parts": [{ "functionResponse": { "name": "f", "response": {} } }] });
+    let ask = json!({ "role": "user", "parts": [{ "text": "hi" }] });
+    let body = json!({ "contents": [ask, { "role": "model", "parts": [{ "text": "see" }, shown] }] });
+    let there = asked(G, A, &body);
+    assert_eq!(there["messages"][1]["content"], json!([{ "type": "text", "text": "see" }]));
+    assert_eq!(
+        (&there["messages"][2]["role"], &there["messages"][2]["content"][0]["type"]),
+        (&json!("user"), &json!("document"))
+    );
+    // Between a call and its result there is no room.
+    let body = json!({ "contents": [ask, { "role": "model", "parts": [call, shown] }, result] });
+    let there = asked(G, C, &body);
+    let roles: Vec<&Value> = there["messages"].as_array().unwrap().iter().map(|message| &message["role"]).collect();
+    assert_eq!(roles, ["user", "user", "assistant", "tool"]);
+}
+
+/// Row 44.
+#[test]
+fn caching_is_asked_for_in_the_words_of_the_target() {
+    let body = json!({
+        "model": "m", "max_tokens": 99, "metadata": { "user_id": "session-1" }, "messages": [{ "role": "user", "content": "hi" }],
+        "system": [{ "type": "text", "text": "s", "cache_control": { "type": "ephemeral", "ttl": "1h" } }],
+    });
+    assert_eq!(asked(A, C, &body)["prompt_cache_key"], "session-1");
+    assert_eq!(lost(A, R, &body), ["/system/0/cache_control"]);
+    let mut body = chat(&json!("hi"));
+    body["prompt_cache_retention"] = json!("24h");
+    assert_eq!(asked(C, R, &body)["prompt_cache_retention"], "24h");
+    assert_eq!(lost(C, A, &body), ["/prompt_cache_retention"]);
+    let mut body = chat(&json!("hi"));
+    body["messages"].as_array_mut().unwrap().insert(0, json!({ "role": "system", "content": "s" }));
+    body["tools"] = json!([{ "type": "function", "function": { "name": "f" } }, { "type": "function", "function": { "name": "g" } }]);
+    let there = asked(C, A, &body);
+    let marked = there.to_string().matches("cache_control").count();
+    assert_eq!(marked, 3);
+    for place in ["/system/0", "/tools/1", "/messages/0/content/0"] {
+        assert_eq!(there.pointer(place).unwrap()["cache_control"], json!({ "type": "ephemeral" }), "{place}");
+    }
+}
+
+/// Row 66.
+#[test]
+fn a_search_keeps_the_options_that_both_have() {
+    let body = json!({ "input": "hi", "tools": [{
+        "type": "web_search", "search_context_size": "low", "filters": { "allowed_domains": ["a.example"] },
+        "user_location": { "type": "approximate", "city": "Oslo" }, "external_web_access": true,
+    }] });
+    assert_eq!(
+        asked(R, A, &body)["tools"][0],
+        json!({
+            "type": "web_search_20250305", "name": "web_search", "allowed_domains": ["a.example"],
+            "user_location": { "type": "approximate", "city": "Oslo" }, "cache_control": { "type": "ephemeral" },
+        })
+    );
+    assert_eq!(lost(R, A, &body), ["/tools/0/search_context_size", "/tools/0/external_web_access"]);
+    assert_eq!(
+        asked(R, C, &body)["web_search_options"],
+        json!({ "user_location": { "type": "approximate", "approximate": { "city": "Oslo" } }, "search_context_size": "low" })
+    );
+    let none = Quirks { web_search: false, ..Quirks::default() };
+    let sent = request(R, C, &serde_json::to_vec(&body).unwrap(), &Asked::default(), none).unwrap();
+    assert_eq!(value(&sent.bytes)["web_search_options"], Value::Null);
+    assert_eq!(sent.loss.items()[0].pointer, "/tools/0");
+    let mut forced = body;
+    forced["tool_choice"] = json!("required");
+    assert_eq!(refused(R, C, &forced, none), "/tools/0");
+}
+
+/// Row 85.
+#[test]
+fn a_call_that_is_none_has_failed() {
+    let chunk = json!({ "candidates": [{ "content": {}, "finishReason": "MALFORMED_FUNCTION_CALL" }] });
+    let memory = Memory::default();
+    for to in [A, C, R] {
+        let whole = response(G, to, &serde_json::to_vec(&chunk).unwrap(), &answer(&memory));
+        assert!(matches!(whole, Err(Refused::Invalid { .. })), "{to:?}");
+        let (bytes, ending, ..) = stream(G, to, [format!("data: {chunk}\n\n").as_bytes()]);
+        assert_eq!(ending, Ending::Failed, "{to:?}");
+        assert!(String::from_utf8(bytes).unwrap().contains("error"), "{to:?}");
+    }
+}
+
+/// Row 96.
+#[test]
+fn tokens_are_counted_on_three_wires() {
+    let asked = Asked { model: Some("up"), ..Asked::default() };
+    let body = br#"{"model":"m","system":"s","messages":[{"role":"user","content":"hi"}]}"#;
+    let there = count_request(A, R, body, &asked, Quirks::default()).unwrap();
+    assert_eq!(
+        value(&there.bytes),
+        json!({ "model": "up", "instructions": "s", "input": [{ "type": "message", "role": "user", "content": "hi" }] })
+    );
+    let there = count_request(A, G, body, &asked, Quirks::default()).unwrap();
+    let whole = &value(&there.bytes)["generateContentRequest"];
+    assert_eq!((&whole["model"], &whole["contents"][0]["parts"][0]["text"]), (&json!("models/up"), &json!("hi")));
+    let back = count_request(G, A, &there.bytes, &Asked::default(), Quirks::default()).unwrap();
+    let back = value(&back.bytes);
+    assert_eq!((&back["model"], &back["max_tokens"]), (&json!("up"), &Value::Null));
+    assert_eq!(back["messages"][0]["content"][0]["text"], "hi");
+    assert!(count_request(A, C, body, &asked, Quirks::default()).is_err());
+    for wire in [A, R, G] {
+        let told = count_answer(wire, 7).unwrap();
+        assert_eq!(counted_tokens(wire, &told).unwrap(), 7);
+    }
+    assert_eq!(count_answer(C, 7), None);
+    assert!(counted_tokens(G, b"{}").is_err());
+}
+
+/// Row 97.
+#[test]
+fn embeddings_cross_in_lists_and_in_base64() {
+    let body = br#"{"model":"m","input":["a","b"],"dimensions":2,"encoding_format":"base64","user":"u"}"#;
+    let there = embed_request(C, G, body, Some("up")).unwrap();
+    let one = |text: &str| json!({ "model": "models/up", "content": { "parts": [{ "text": text }] }, "outputDimensionality": 2 });
+    assert_eq!(value(&there.bytes), json!({ "requests": [one("a"), one("b")] }));
+    assert_eq!((there.batch, there.wanted), (true, Wanted { base64: true, batch: false }));
+    assert_eq!(there.loss.items()[0].pointer, "/user");
+    let told = br#"{"embeddings":[{"values":[1.0,-2.0]},{"values":[0.5,0.25]}]}"#;
+    let told = embedded(G, C, told, "m", there.wanted).unwrap();
+    assert!(!told.usage.reported);
+    let told = value(&told.bytes);
+    // 1.0 is 00 00 80 3f, and -2.0 is 00 00 00 c0.
+    assert_eq!(told["data"][0], json!({ "object": "embedding", "index": 0, "embedding": "AACAPwAAAMA=" }));
+    let back = embedded(C, G, &serde_json::to_vec(&told).unwrap(), "m", Wanted { batch: true, base64: false }).unwrap();
+    assert_eq!(value(&back.bytes), json!({ "embeddings": [{ "values": [1.0, -2.0] }, { "values": [0.5, 0.25] }] }));
+    let one = br#"{"content":{"parts":[{"text":"a"}]},"task_type":"RETRIEVAL_QUERY"}"#;
+    let one = embed_request(G, C, one, Some("up")).unwrap();
+    assert_eq!(value(&one.bytes), json!({ "model": "up", "input": ["a"], "encoding_format": "float" }));
+    assert_eq!((one.wanted.batch, one.loss.items()[0].pointer.as_str()), (false, "/taskType"));
+    assert!(embed_request(C, G, br#"{"input":[[1,2]]}"#, None).is_err(), "tokens are of one vendor");
+    assert!(embed_request(C, A, body, None).is_err());
+}
+
+/// Row 57.
+#[test]
+fn ids_of_calls_are_of_the_letters_that_the_target_takes() {
+    let id = "functions.look_up:0";
+    let body = json!({ "model": "m", "messages": [
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": null, "tool_calls": [{ "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
+        { "role": "tool", "tool_call_id": id, "content": "x" },
+    ] });
+    let there = asked(C, A, &body);
+    let made = there["messages"][1]["content"][0]["id"].as_str().unwrap();
+    assert!(made.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_'), "{made}");
+    assert_eq!(there["messages"][2]["content"][0]["tool_use_id"], made);
+    assert_eq!(asked(C, R, &body)["input"][1]["call_id"], id);
+    let chunk = json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [{ "index": 0, "id": id, "function": { "name": "f", "arguments": "{}" } }] } }] });
+    let (bytes, ..) = stream(C, A, [format!("data: {chunk}\n\ndata: [DONE]\n\n").as_bytes()]);
+    assert!(String::from_utf8(bytes).unwrap().contains(made), "the same in its stream");
+}
+
+const PAGE: &str = "https://a.example/x";
+
+/// What names the source of the text behind the word "See", on each wire.
+fn cited(wire: Wire) -> Value {
+    let text = "Séé this.";
+    match wire {
+        A => json!({ "content": [{ "type": "text", "text": "See " }, { "type": "text", "text": text, "citations": [
+            { "type": "web_search_result_location", "url": PAGE, "title": "X", "encrypted_index": "E", "cited_text": "their words" },
+        ] }], "stop_reason": "end_turn" }),
+        C => {
+            json!({ "choices": [{ "index": 0, "finish_reason": "stop", "message": { "role": "assistant", "content": format!("See {text}"), "annotations": [
+            { "type": "url_citation", "url_citation": { "start_index": 4, "end_index": 13, "title": "X", "url": PAGE } },
+        ] } }] })
+        }
+        R => {
+            json!({ "status": "completed", "output": [{ "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": format!("See {text}"), "annotations": [
+            { "type": "url_citation", "start_index": 4, "end_index": 13, "title": "X", "url": PAGE },
+        ] }] }] })
+        }
+        G => {
+            json!({ "candidates": [{ "finishReason": "STOP", "content": { "role": "model", "parts": [{ "text": format!("See {text}") }] }, "groundingMetadata": {
+            "groundingChunks": [{ "web": { "uri": PAGE, "title": "X" } }],
+            // In bytes, of which each é takes two.
+            "groundingSupports": [{ "segment": { "partIndex": 0, "startIndex": 4, "endIndex": 15, "text": text }, "groundingChunkIndices": [0] }],
+        } }] })
+        }
+    }
+}
+
+/// Row 86.
+#[test]
+fn sources_keep_their_address_title_and_place() {
+    let memory = Memory::default();
+    let there = |from: Wire, to: Wire| {
+        let there = response(from, to, &serde_json::to_vec(&cited(from)).unwrap(), &answer(&memory)).unwrap();
+        let lost: Vec<String> = there.loss.items().iter().map(|lost| lost.pointer.clone()).collect();
+        (value(&there.bytes), lost)
+    };
+    for from in [C, R, G] {
+        let place = |to: Wire, pointer: &str| {
+            let (there, lost) = there(from, to);
+            assert!(lost.is_empty(), "{from:?}-{to:?}: {lost:?}");
+            assert_eq!(there.pointer(pointer), cited(to).pointer(pointer), "{from:?}-{to:?}");
+        };
+        for to in [C, R, G].into_iter().filter(|to| *to != from) {
+            let pointer = match to {
+                C => "/choices/0/message/annotations",
+                R => "/output/0/content/0/annotations",
+                _ => "/candidates/0/groundingMetadata",
+            };
+            place(to, pointer);
+        }
+        let (claude, _) = there(from, A);
+        let mark = &claude["content"][0]["citations"][0];
+        assert_eq!((&mark["url"], &mark["title"], &mark["encrypted_index"]), (&json!(PAGE), &json!("X"), &json!("")));
+    }
+    let (chat, lost) = there(A, C);
+    assert_eq!(chat["choices"][0]["message"]["annotations"], cited(C)["choices"][0]["message"]["annotations"]);
+    assert_eq!(lost, ["/content/1/citations"], "their words");
+    // A block of its own is a part of its own: it is cited from its start.
+    let (gemini, _) = there(A, G);
+    let segment = &gemini["candidates"][0]["groundingMetadata"]["groundingSupports"][0]["segment"];
+    assert_eq!(segment, &json!({ "partIndex": 1, "startIndex": 0, "endIndex": 11, "text": "Séé this." }));
+}
+
+/// Row 86, in a stream.
+#[test]
+fn sources_come_with_the_text_of_a_stream() {
+    let say = |events: &[Value]| -> String { events.iter().map(|event| format!("data: {event}\n\n")).collect() };
+    let page = json!({ "start_index": 4, "end_index": 13, "title": "X", "url": PAGE });
+    let mut flat = page.clone();
+    flat["type"] = json!("url_citation");
+    let native = |wire: Wire| match wire {
+        A => say(&[
+            json!({ "type": "message_start", "message": {} }),
+            json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+            json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "See " } }),
+            json!({ "type": "content_block_stop", "index": 0 }),
+            json!({ "type": "content_block_start", "index": 1, "content_block": { "type": "text", "text": "" } }),
+            json!({ "type": "content_block_delta", "index": 1, "delta": { "type": "citations_delta", "citation": cited(A)["content"][1]["citations"][0] } }),
+            json!({ "type": "content_block_delta", "index": 1, "delta": { "type": "text_delta", "text": "Séé this." } }),
+            json!({ "type": "content_block_stop", "index": 1 }),
+            json!({ "type": "message_stop" }),
+        ]),
+        C => {
+            say(&[
+                json!({ "choices": [{ "index": 0, "delta": { "content": "See Séé this." } }] }),
+                json!({ "choices": [{ "index": 0, "delta": { "annotations": [{ "type": "url_citation", "url_citation": page }] } }] }),
+                json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] }),
+            ]) + "data: [DONE]\n\n"
+        }
+        R => say(&[
+            json!({ "type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "See Séé this." }),
+            json!({ "type": "response.output_text.annotation.added", "output_index": 0, "content_index": 0, "annotation_index": 0, "annotation": flat }),
+            json!({ "type": "response.completed", "response": { "status": "completed" } }),
+        ]),
+        G => say(&[
+            json!({ "candidates": [{ "content": { "parts": [{ "text": "See Séé this." }] } }] }),
+            json!({ "candidates": [{ "finishReason": "STOP", "groundingMetadata": { "groundingChunks": cited(G)["candidates"][0]["groundingMetadata"]["groundingChunks"] } }] }),
+        ]),
+    };
+    for from in [A, C, R, G] {
+        for to in [A, C, R, G].into_iter().filter(|to| *to != from) {
+            let (bytes, ending, ..) = stream(from, to, [native(from).as_bytes()]);
+            assert_eq!(ending, Ending::Whole);
+            let events: Vec<Value> = super::support::frames(&bytes)
+                .iter()
+                .filter(|frame| *frame != b"[DONE]")
+                .map(|frame| value(frame))
+                .collect();
+            let all =
+                |pointer: &str| events.iter().filter_map(|event| event.pointer(pointer).cloned()).collect::<Vec<_>>();
+            // Gemini does not say of a text that comes in pieces which part is meant: all of it.
+            let place = if from == G {
+                json!({ "start_index": 0, "end_index": 13, "title": "X", "url": PAGE })
+            } else {
+                page.clone()
+            };
+            let mut flat = place.clone();
+            flat["type"] = json!("url_citation");
+            match to {
+                A => assert_eq!(all("/delta/citation/url"), [json!(PAGE)], "{from:?}"),
+                C => assert_eq!(all("/choices/0/delta/annotations/0/url_citation"), [place], "{from:?}"),
+                R => {
+                    // There each block of Anthropic's is a part, and the second begins anew.
+                    if from == A {
+                        (flat["start_index"], flat["end_index"]) = (json!(0), json!(9));
+                    }
+                    assert_eq!(all("/annotation"), [flat.clone()], "{from:?}");
+                    let content = events.last().unwrap().pointer("/response/output/0/content").unwrap();
+                    assert_eq!(content.as_array().unwrap().last().unwrap()["annotations"], json!([flat]), "{from:?}");
+                }
+                G => assert_eq!(
+                    all("/candidates/0/groundingMetadata/groundingChunks/0/web/uri"),
+                    [json!(PAGE)],
+                    "{from:?}"
+                ),
+            }
+        }
+    }
+}
