@@ -236,7 +236,9 @@ fn history(request: &mut Request, to: Wire, memory: &mut Memory) {
     for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
         match &mut part.kind {
             Kind::Call { id, name, custom, arguments } => {
-                id.iter_mut().for_each(|id| fit_id(id, to));
+                if let Some(id) = id {
+                    fit_id(id, to);
+                }
                 let namespace = part.extra.rest.take_str("namespace");
                 *name = memory.upstream_name(name, namespace.as_deref(), to);
                 if *custom && !takes_custom(to) {
@@ -245,7 +247,9 @@ fn history(request: &mut Request, to: Wire, memory: &mut Memory) {
                 }
             }
             Kind::Result { id, name, custom, content, .. } => {
-                id.iter_mut().for_each(|id| fit_id(id, to));
+                if let Some(id) = id {
+                    fit_id(id, to);
+                }
                 *custom &= takes_custom(to);
                 content.iter_mut().for_each(flatten);
                 if let Some(name) = name {

@@ -8,4 +8,5 @@ mod laws;
 mod map;
 mod rows;
 mod silence;
+mod sources;
 mod support;

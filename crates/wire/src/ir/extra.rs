@@ -68,7 +68,8 @@ fn says_nothing(wire: Wire, at: &str, name: &str, value: &Json) -> bool {
         (Wire::Responses, "id" | "status") => at.starts_with("/input/") || at.starts_with("/output/"),
         // A message is one without it, and text may bear the name of the other side's: the turn says whose it is.
         (Wire::Responses, "type") => matches!(word, "message" | "text" | "input_text" | "output_text"),
-        (Wire::Responses | Wire::Chat, "object") => at.is_empty(),
+        // What kind of document it is, and padding against guessing by length.
+        (Wire::Responses | Wire::Chat, "object" | "obfuscation") => at.is_empty(),
         // The place in a list, which is its place in the list.
         (Wire::Chat, "index") => at == "/choices/0" || at.contains("/tool_calls/"),
         (Wire::Gemini, "index") => at == "/candidates/0",
@@ -80,8 +81,6 @@ fn says_nothing(wire: Wire, at: &str, name: &str, value: &Json) -> bool {
         (Wire::Gemini, "response") => at.ends_with("/functionResponse/response"),
         // The model called it itself, as models do.
         (Wire::Anthropic, "caller") => value.get("type").str() == Some("direct"),
-        // Padding against guessing by length.
-        (Wire::Chat, "obfuscation") => at.is_empty(),
         _ => false,
     }
 }

@@ -19,7 +19,11 @@ const ALLOWED: [(&str, &[&str], &[&str]); 8] = [
         &[],
     ),
     ("tollgate-testkit", &[], &[]),
-    ("tollgate-bench", &["tollgate-domain", "tollgate-relay", "tollgate-store", "tollgate-testkit"], &[]),
+    (
+        "tollgate-bench",
+        &["tollgate-domain", "tollgate-relay", "tollgate-store", "tollgate-testkit", "tollgate-wire"],
+        &[],
+    ),
 ];
 
 /// What only some crates may depend on, at build time and in tests.

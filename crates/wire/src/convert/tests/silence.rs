@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{answered, stream};
+use super::support::{answered, sse, stream};
 use crate::Wire;
 
 const A: Wire = Wire::Anthropic;
@@ -11,7 +11,7 @@ const R: Wire = Wire::Responses;
 const G: Wire = Wire::Gemini;
 
 fn lost_of_stream(from: Wire, to: Wire, events: &[Value]) -> Vec<String> {
-    let mut bytes: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let mut bytes = sse(events);
     if from == C {
         bytes += "data: [DONE]\n\n";
     }

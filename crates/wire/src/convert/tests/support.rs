@@ -76,6 +76,11 @@ pub(super) fn stream<'a>(
     (out, ending, stream.loss().clone(), stream.usage())
 }
 
+/// Events as a stream has them.
+pub(super) fn sse(events: &[Value]) -> String {
+    events.iter().fold(String::new(), |text, event| text + &format!("data: {event}\n\n"))
+}
+
 #[derive(Default)]
 struct Data(Vec<u8>);
 

@@ -1,0 +1,152 @@
+//! Row 86 of the field map: what a text rests on.
+
+use serde_json::{Value, json};
+
+use super::support::{answer, frames, sse, stream, value};
+use crate::{
+    Wire,
+    convert::{Ending, Memory, response},
+};
+
+const A: Wire = Wire::Anthropic;
+const C: Wire = Wire::Chat;
+const R: Wire = Wire::Responses;
+const G: Wire = Wire::Gemini;
+
+const PAGE: &str = "https://a.example/x";
+
+/// What names the source of the text behind the word "See", on each wire.
+fn cited(wire: Wire) -> Value {
+    let text = "Séé this.";
+    match wire {
+        A => json!({ "content": [{ "type": "text", "text": "See " }, { "type": "text", "text": text, "citations": [
+            { "type": "web_search_result_location", "url": PAGE, "title": "X", "encrypted_index": "E", "cited_text": "their words" },
+        ] }], "stop_reason": "end_turn" }),
+        C => {
+            json!({ "choices": [{ "index": 0, "finish_reason": "stop", "message": { "role": "assistant", "content": format!("See {text}"), "annotations": [
+            { "type": "url_citation", "url_citation": { "start_index": 4, "end_index": 13, "title": "X", "url": PAGE } },
+        ] } }] })
+        }
+        R => {
+            json!({ "status": "completed", "output": [{ "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": format!("See {text}"), "annotations": [
+            { "type": "url_citation", "start_index": 4, "end_index": 13, "title": "X", "url": PAGE },
+        ] }] }] })
+        }
+        G => {
+            json!({ "candidates": [{ "finishReason": "STOP", "content": { "role": "model", "parts": [{ "text": format!("See {text}") }] }, "groundingMetadata": {
+            "groundingChunks": [{ "web": { "uri": PAGE, "title": "X" } }],
+            // In bytes, of which each é takes two.
+            "groundingSupports": [{ "segment": { "partIndex": 0, "startIndex": 4, "endIndex": 15, "text": text }, "groundingChunkIndices": [0] }],
+        } }] })
+        }
+    }
+}
+
+/// Row 86.
+#[test]
+fn sources_keep_their_address_title_and_place() {
+    let memory = Memory::default();
+    let there = |from: Wire, to: Wire| {
+        let there = response(from, to, &serde_json::to_vec(&cited(from)).unwrap(), &answer(&memory)).unwrap();
+        let lost: Vec<String> = there.loss.items().iter().map(|lost| lost.pointer.clone()).collect();
+        (value(&there.bytes), lost)
+    };
+    for from in [C, R, G] {
+        let place = |to: Wire, pointer: &str| {
+            let (there, lost) = there(from, to);
+            assert!(lost.is_empty(), "{from:?}-{to:?}: {lost:?}");
+            assert_eq!(there.pointer(pointer), cited(to).pointer(pointer), "{from:?}-{to:?}");
+        };
+        for to in [C, R, G].into_iter().filter(|to| *to != from) {
+            let pointer = match to {
+                C => "/choices/0/message/annotations",
+                R => "/output/0/content/0/annotations",
+                _ => "/candidates/0/groundingMetadata",
+            };
+            place(to, pointer);
+        }
+        let (claude, _) = there(from, A);
+        let mark = &claude["content"][0]["citations"][0];
+        assert_eq!((&mark["url"], &mark["title"], &mark["encrypted_index"]), (&json!(PAGE), &json!("X"), &json!("")));
+    }
+    let (chat, lost) = there(A, C);
+    assert_eq!(chat["choices"][0]["message"]["annotations"], cited(C)["choices"][0]["message"]["annotations"]);
+    assert_eq!(lost, ["/content/1/citations"], "their words");
+    // A block of its own is a part of its own: it is cited from its start.
+    let (gemini, _) = there(A, G);
+    let segment = &gemini["candidates"][0]["groundingMetadata"]["groundingSupports"][0]["segment"];
+    assert_eq!(segment, &json!({ "partIndex": 1, "startIndex": 0, "endIndex": 11, "text": "Séé this." }));
+}
+
+/// Row 86, in a stream.
+#[test]
+fn sources_come_with_the_text_of_a_stream() {
+    let page = json!({ "start_index": 4, "end_index": 13, "title": "X", "url": PAGE });
+    let mut flat = page.clone();
+    flat["type"] = json!("url_citation");
+    let native = |wire: Wire| match wire {
+        A => sse(&[
+            json!({ "type": "message_start", "message": {} }),
+            json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+            json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "See " } }),
+            json!({ "type": "content_block_stop", "index": 0 }),
+            json!({ "type": "content_block_start", "index": 1, "content_block": { "type": "text", "text": "" } }),
+            json!({ "type": "content_block_delta", "index": 1, "delta": { "type": "citations_delta", "citation": cited(A)["content"][1]["citations"][0] } }),
+            json!({ "type": "content_block_delta", "index": 1, "delta": { "type": "text_delta", "text": "Séé this." } }),
+            json!({ "type": "content_block_stop", "index": 1 }),
+            json!({ "type": "message_stop" }),
+        ]),
+        C => {
+            sse(&[
+                json!({ "choices": [{ "index": 0, "delta": { "content": "See Séé this." } }] }),
+                json!({ "choices": [{ "index": 0, "delta": { "annotations": [{ "type": "url_citation", "url_citation": page }] } }] }),
+                json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] }),
+            ]) + "data: [DONE]\n\n"
+        }
+        R => sse(&[
+            json!({ "type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "See Séé this." }),
+            json!({ "type": "response.output_text.annotation.added", "output_index": 0, "content_index": 0, "annotation_index": 0, "annotation": flat }),
+            json!({ "type": "response.completed", "response": { "status": "completed" } }),
+        ]),
+        G => sse(&[
+            json!({ "candidates": [{ "content": { "parts": [{ "text": "See Séé this." }] } }] }),
+            json!({ "candidates": [{ "finishReason": "STOP", "groundingMetadata": { "groundingChunks": cited(G)["candidates"][0]["groundingMetadata"]["groundingChunks"] } }] }),
+        ]),
+    };
+    for from in [A, C, R, G] {
+        for to in [A, C, R, G].into_iter().filter(|to| *to != from) {
+            let (bytes, ending, ..) = stream(from, to, [native(from).as_bytes()]);
+            assert_eq!(ending, Ending::Whole);
+            let events: Vec<Value> =
+                frames(&bytes).iter().filter(|frame| *frame != b"[DONE]").map(|frame| value(frame)).collect();
+            let all =
+                |pointer: &str| events.iter().filter_map(|event| event.pointer(pointer).cloned()).collect::<Vec<_>>();
+            // Gemini does not say of a text that comes in pieces which part is meant: all of it.
+            let place = if from == G {
+                json!({ "start_index": 0, "end_index": 13, "title": "X", "url": PAGE })
+            } else {
+                page.clone()
+            };
+            let mut flat = place.clone();
+            flat["type"] = json!("url_citation");
+            match to {
+                A => assert_eq!(all("/delta/citation/url"), [json!(PAGE)], "{from:?}"),
+                C => assert_eq!(all("/choices/0/delta/annotations/0/url_citation"), [place], "{from:?}"),
+                R => {
+                    // There each block of Anthropic's is a part, and the second begins anew.
+                    if from == A {
+                        (flat["start_index"], flat["end_index"]) = (json!(0), json!(9));
+                    }
+                    assert_eq!(all("/annotation"), [flat.clone()], "{from:?}");
+                    let content = events.last().unwrap().pointer("/response/output/0/content").unwrap();
+                    assert_eq!(content.as_array().unwrap().last().unwrap()["annotations"], json!([flat]), "{from:?}");
+                }
+                G => assert_eq!(
+                    all("/candidates/0/groundingMetadata/groundingChunks/0/web/uri"),
+                    [json!(PAGE)],
+                    "{from:?}"
+                ),
+            }
+        }
+    }
+}
