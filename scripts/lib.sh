@@ -49,6 +49,11 @@ need_postgres() {
     install_packages postgresql
 }
 
+# Real proxies, as programs only: no service is started.
+need_proxies() {
+    { command -v tinyproxy && command -v microsocks; } >/dev/null || install_packages tinyproxy-bin microsocks
+}
+
 # Python runs the real clients' harness; Node.js 20 or later is what the JavaScript SDKs ask for.
 need_clients() {
     need_rust

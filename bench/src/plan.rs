@@ -205,6 +205,8 @@ fn parts(case: &Case) -> Parts {
             is_active: true,
             custom_path: None,
             config: EndpointConfig::default(),
+            proxy: None,
+            proxy_password: None,
         });
         for key in 0..10 {
             parts.provider_keys.push(ProviderKey {

@@ -15,11 +15,11 @@ pub use egress::Resolver;
 pub use report::{Action, Change, FieldChange, MintedKey, Report};
 
 pub(crate) use audited::event;
-pub(crate) use egress::{Dial, examine};
+pub(crate) use egress::{Dial, Way, examine, forbidden_proxy};
 pub(crate) use show::{Names, time};
 pub(crate) use state::{Key, Person, State};
 
-use crate::document::{Document, Problem, Problems, UserDoc};
+use crate::document::{Document, Problems, UserDoc};
 use argon2::{
     Argon2, PasswordHasher as _,
     password_hash::{SaltString, rand_core::OsRng},
@@ -136,10 +136,10 @@ pub(crate) async fn outcome(
     store: &Store,
     document: &Document,
     options: &ApplyOptions,
-    egress: &EgressPolicy,
+    policy: &EgressPolicy,
 ) -> Result<(Report, State), ApplyError> {
     // Names and passwords take their time: both before the database is locked.
-    let (mut problems, mut warnings) = check_urls(document, egress, &options.resolver).await;
+    let (mut problems, mut warnings) = egress::check_document(store, document, policy, &options.resolver).await?;
     let passwords = hash_new(store, &document.users).await?;
 
     let mut tx = store.db().begin().await?;
@@ -161,19 +161,6 @@ pub(crate) async fn outcome(
     warnings.append(&mut planner.warnings);
     let minted = if options.dry_run { Vec::new() } else { planner.minted };
     Ok((Report { changes, minted, warnings, dry_run: options.dry_run }, planner.state))
-}
-
-async fn check_urls(document: &Document, egress: &EgressPolicy, resolver: &Resolver) -> (Vec<Problem>, Vec<String>) {
-    let dials = examine(document.base_urls().map(|(url, _)| url), egress, resolver).await;
-    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    for (url, at) in document.base_urls() {
-        match dials.get(url) {
-            Some(Dial::Forbidden(why)) => problems.push(at.field_problem("base_url", why.to_string())),
-            Some(Dial::Unresolved) => warnings.push(format!("the host of {url} does not resolve now")),
-            Some(Dial::Fine) | None => {}
-        }
-    }
-    (problems, warnings)
 }
 
 /// Hashes the passwords of users who are not there yet, off the async threads.

@@ -1,14 +1,16 @@
 //! What is wrong, or odd, with a catalog: the document's, else the database's.
 
 use crate::{
-    apply::{ApplyError, ApplyOptions, Dial, Names, Report, State, examine, outcome},
+    apply::{ApplyError, ApplyOptions, Dial, Names, Report, State, Way, examine, forbidden_proxy, outcome},
     document::Document,
     export::unnamed,
 };
 use domain::{
-    catalog::{Access, Catalog, Route},
+    catalog::{Access, Catalog, Endpoint, Route},
     egress::EgressPolicy,
     money::NanoUsd,
+    ports::Keyring as _,
+    secret::Secret,
 };
 use std::{collections::HashSet, fmt};
 use store::{Store, repo::endpoints::EndpointRow, vault::Column};
@@ -50,8 +52,8 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// What the document would change; its warnings are among the findings.
     pub report: Option<Report>,
-    /// Active endpoints by name, and where they are: for whoever wants to reach them.
-    pub base_urls: Vec<(String, String)>,
+    /// Active endpoints by name, with the passwords of their proxies: for whoever wants to reach them.
+    pub endpoints: Vec<(String, Endpoint, Option<Secret>)>,
 }
 
 impl Checked {
@@ -94,11 +96,15 @@ pub async fn check(
     findings.people(&state, &names, options.now_us);
 
     let endpoints: Vec<_> = state.endpoints.rows().filter(|endpoint| is_on(&catalog, endpoint)).collect();
-    let urls = endpoints.iter().map(|endpoint| endpoint.base_url.as_str());
-    let dials = examine(urls, egress, &options.resolver).await;
-    for endpoint in &endpoints {
+    let urls = endpoints.iter().map(|endpoint| (endpoint.base_url.as_str(), Way::through(endpoint.proxy.as_ref())));
+    let dials = examine(urls.clone(), egress, &options.resolver).await;
+    for (endpoint, dialled) in endpoints.iter().zip(urls) {
         let about = format!("endpoint {}", names.endpoint(endpoint.id));
-        match dials.get(endpoint.base_url.as_str()) {
+        let proxy = endpoint.proxy.as_ref().filter(|proxy| proxy.enabled);
+        if let Some(why) = proxy.and_then(|proxy| forbidden_proxy(proxy, egress)) {
+            findings.error(about.clone(), format!("its proxy: {why}"));
+        }
+        match dials.get(&dialled) {
             Some(Dial::Forbidden(why)) => findings.error(about, why.to_string()),
             Some(Dial::Unresolved) if !told.contains(endpoint.base_url.as_str()) => {
                 findings.warning(about, format!("the host of {} does not resolve now", endpoint.base_url));
@@ -107,8 +113,12 @@ pub async fn check(
         }
     }
     findings.0.sort_by_key(|finding| finding.level);
-    let base_urls = endpoints.iter().map(|endpoint| (names.endpoint(endpoint.id), endpoint.base_url.clone()));
-    Ok(Checked { findings: findings.0, report, base_urls: base_urls.collect() })
+    let reached = endpoints.iter().map(|row| {
+        // What does not open is a finding already.
+        let password = store.vault().proxy_password(&row.endpoint()).ok().flatten();
+        (names.endpoint(row.id), row.endpoint(), password)
+    });
+    Ok(Checked { findings: findings.0, report, endpoints: reached.collect() })
 }
 
 fn is_on(catalog: &Catalog, endpoint: &EndpointRow) -> bool {
@@ -158,6 +168,11 @@ impl Findings {
             if store.vault().unseal(Column::ProviderKey, key.id.uuid(), &key.api_key).is_err() {
                 let about = format!("provider key {}/{}", names.endpoint(key.endpoint_id), key.name);
                 self.error(about, CANNOT_OPEN);
+            }
+        }
+        for row in state.endpoints.rows() {
+            if store.vault().proxy_password(&row.endpoint()).is_err() {
+                self.error(format!("the proxy of endpoint {}", names.endpoint(row.id)), CANNOT_OPEN);
             }
         }
         for key in state.client_keys.rows() {

@@ -23,7 +23,7 @@ pub use secrets::Sources;
 pub use settings::SettingsDoc;
 pub use tree::Syntax;
 pub(crate) use tree::Value;
-pub use upstream::{EndpointDoc, ProviderDoc, ProviderKeyDoc};
+pub use upstream::{EndpointDoc, ProviderDoc, ProviderKeyDoc, ProxyDoc};
 pub(crate) use write::{Fields, list, yaml};
 
 use std::fmt;

@@ -17,7 +17,7 @@ pub use people::{Access, Budget, ClientKey, KeyLimits, Mapping, User};
 pub use pricing::{InvalidPricing, Tier, TieredPricing, TtlPrice};
 pub use upstream::{
     Alias, Capabilities, Endpoint, EndpointConfig, GlobalModel, GlobalModelConfig, HeaderMode, HeaderRule, Model,
-    Provider, ProviderKey, ProviderQuota,
+    Provider, ProviderKey, ProviderQuota, Proxy,
 };
 
 use crate::{

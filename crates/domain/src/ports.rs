@@ -1,7 +1,7 @@
 //! What the data plane needs from the outside, as small traits; the binary passes the implementations in.
 
 use crate::{
-    catalog::{Catalog, ProviderKey, Route},
+    catalog::{Catalog, Endpoint, ProviderKey, Route},
     ids::{ClientKeyId, ProviderKeyId},
     limit::{
         concurrency::Permit,
@@ -64,6 +64,8 @@ pub trait Directory: Send + Sync + 'static {
 pub trait Keyring: Send + Sync + 'static {
     /// The credential in the clear.
     fn open(&self, key: &ProviderKey) -> Result<Secret, CannotOpen>;
+    /// The password of the endpoint's proxy, if it has one.
+    fn proxy_password(&self, endpoint: &Endpoint) -> Result<Option<Secret>, CannotOpen>;
 }
 
 /// A sealed secret that the master key does not open.

@@ -115,7 +115,7 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
         ledger: published.ledger().clone(),
         clock: clock.clone(),
     };
-    let client = Client::new(ClientOptions { egress: config.egress.clone(), in_process: start.in_process })?;
+    let client = Client::new(ClientOptions { in_process: start.in_process, ..config.upstream() })?;
     let relay = Relay::new(ports, config.bounds.clone(), client, &mut registry, requests.clone(), shutdown.clone());
     let live = (relay.clone(), clock.clone());
     telemetry::register(&mut registry, journal.clone(), published.clone(), traffic.clone(), live);

@@ -99,7 +99,7 @@ pub(crate) fn tell(report: &Report) -> Result<()> {
 pub(crate) async fn check(store: &Store, document: Option<&Document>, config: &Config) -> Result<Checked> {
     let checked = admin::check(store, document, &options(config), &config.egress).await;
     let mut checked = checked.context("the document would be refused")?;
-    for (endpoint, why) in reach::all(&checked.base_urls, &config.egress).await? {
+    for (endpoint, why) in reach::all(checked.endpoints.clone(), config.upstream()).await? {
         let about = format!("endpoint {endpoint}");
         checked.findings.push(Finding { level: Level::Error, about, message: why });
     }

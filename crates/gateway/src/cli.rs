@@ -210,7 +210,7 @@ async fn check(file: Option<PathBuf>, sources: &Sources, config: &Config) -> Res
     }
     let errors = checked.findings.iter().filter(|finding| finding.level == admin::Level::Error).count();
     let warnings = checked.findings.len() - errors;
-    out::line(format_args!("{errors} errors, {warnings} warnings, {} endpoints asked", checked.base_urls.len()))?;
+    out::line(format_args!("{errors} errors, {warnings} warnings, {} endpoints asked", checked.endpoints.len()))?;
     Ok(if checked.has_errors() { FAILED } else { FINE })
 }
 

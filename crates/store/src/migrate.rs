@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "live", include_str!("../migrations/0003_live.sql")),
     (4, "notifications", include_str!("../migrations/0004_notifications.sql")),
     (5, "provider_usage", include_str!("../migrations/0005_provider_usage.sql")),
+    (6, "proxies", include_str!("../migrations/0006_proxies.sql")),
 ];
 
 /// Why the schema is not this version's.

@@ -185,6 +185,8 @@ pub(crate) fn endpoint_row() -> EndpointRow {
         is_active: true,
         custom_path: None,
         config: EndpointConfig { first_event_timeout_s: Some(30), ..EndpointConfig::default() },
+        proxy: None,
+        proxy_password: None,
     }
 }
 

@@ -16,7 +16,7 @@ use chacha20poly1305::{
     aead::{Aead as _, Payload},
 };
 use domain::{
-    catalog::ProviderKey,
+    catalog::{Endpoint, ProviderKey},
     ids::ProviderKeyId,
     ports::{CannotOpen, Keyring},
     secret::{Sealed, Secret},
@@ -46,6 +46,8 @@ pub enum Column {
     ProviderKey,
     /// `api_keys.key_encrypted`
     ClientKey,
+    /// `provider_endpoints.proxy_password`
+    ProxyPassword,
 }
 
 impl Column {
@@ -53,6 +55,7 @@ impl Column {
         match self {
             Self::ProviderKey => "provider_api_keys.api_key",
             Self::ClientKey => "api_keys.key_encrypted",
+            Self::ProxyPassword => "provider_endpoints.proxy_password",
         }
     }
 }
@@ -160,6 +163,7 @@ struct Keys {
     id: [u8; KEY_ID],
     provider_key: XChaCha20Poly1305,
     client_key: XChaCha20Poly1305,
+    proxy_password: XChaCha20Poly1305,
 }
 
 impl Keys {
@@ -169,6 +173,7 @@ impl Keys {
             id: *master.derive("key id"),
             provider_key: cipher(Column::ProviderKey),
             client_key: cipher(Column::ClientKey),
+            proxy_password: cipher(Column::ProxyPassword),
         }
     }
 
@@ -176,6 +181,7 @@ impl Keys {
         match column {
             Column::ProviderKey => &self.provider_key,
             Column::ClientKey => &self.client_key,
+            Column::ProxyPassword => &self.proxy_password,
         }
     }
 }
@@ -307,6 +313,12 @@ impl Keyring for Vault {
         }
         known.insert(key.id, Open { sealed: key.api_key.clone(), clear: clear.clone() });
         Ok(clear)
+    }
+
+    /// Not kept: a connection is made with it, and connections are.
+    fn proxy_password(&self, endpoint: &Endpoint) -> Result<Option<Secret>, CannotOpen> {
+        let sealed = endpoint.proxy_password.as_ref();
+        sealed.map(|sealed| self.unseal(Column::ProxyPassword, endpoint.id.uuid(), sealed)).transpose()
     }
 }
 

@@ -1,13 +1,15 @@
 //! Real servers for tests: a PostgreSQL cluster that the tests of one run share, a database of its own for each test, and
-//! clusters that a test may stop.
+//! clusters that a test may stop; and real proxies.
 //!
 //! [`on_both!`](crate::on_both) makes of each test body two tests, one per engine.
 
 mod home;
 mod pg;
+mod proxies;
 
 pub use home::Home;
 pub use pg::{Cluster, Database};
+pub use proxies::{Login, Proxy};
 
 /// Makes two tests of each `async fn(Home)`: one in a module `sqlite`, one in a module `postgres`.
 ///

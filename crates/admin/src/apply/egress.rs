@@ -1,10 +1,20 @@
 //! Whether the hosts of base URLs may be dialled.
 
-use domain::egress::{EgressPolicy, Forbidden};
+use super::ApplyError;
+use crate::document::{Document, Patch, Problem};
+use domain::{
+    catalog::Proxy,
+    egress::{EgressPolicy, Forbidden, Host, ProxyAddress},
+    format::ApiFormat,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::Duration,
+};
+use store::{
+    Store,
+    repo::{endpoints, providers},
 };
 use tokio::{net::lookup_host, task::JoinSet, time::timeout};
 
@@ -26,6 +36,26 @@ pub enum Resolver {
 /// A host and the port to dial.
 type Name = (String, u16);
 
+/// Who resolves a base URL's host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// This process.
+    Here,
+    /// The endpoint's proxy: names are its own to resolve.
+    Proxy,
+}
+
+impl Way {
+    /// The way through a live proxy, or without one.
+    pub(crate) fn through(proxy: Option<&Proxy>) -> Self {
+        let address = proxy.filter(|proxy| proxy.enabled).map(|proxy| ProxyAddress::parse(&proxy.url));
+        match address {
+            Some(Ok(address)) if !address.scheme.resolves_here() => Self::Proxy,
+            _ => Self::Here,
+        }
+    }
+}
+
 /// What is known of a URL's host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Dial {
@@ -37,13 +67,86 @@ pub(crate) enum Dial {
     Unresolved,
 }
 
-/// Looks every URL up; each host once.
-pub(crate) async fn examine<'u>(
-    urls: impl Iterator<Item = &'u str>,
+/// Whether a proxy's own address, where its URL has one, is never dialled.
+pub(crate) fn forbidden_proxy(proxy: &Proxy, policy: &EgressPolicy) -> Option<Forbidden> {
+    let address = ProxyAddress::parse(&proxy.url).ok()?;
+    policy.check_proxy(address.host.parse().ok()?).err()
+}
+
+/// What is wrong with the addresses that a document would have dialled, and what may be. A proxy or a base URL that it does
+/// not name is the stored one.
+pub(crate) async fn check_document(
+    store: &Store,
+    document: &Document,
     policy: &EgressPolicy,
     resolver: &Resolver,
-) -> BTreeMap<&'u str, Dial> {
-    let hosts: BTreeMap<&str, Name> = urls.filter_map(|url| Some((url, host(url)?))).collect();
+) -> Result<(Vec<Problem>, Vec<String>), ApplyError> {
+    let stored = stored(store).await?;
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    let mut dialled = Vec::new();
+    for provider in &document.providers {
+        for endpoint in &provider.endpoints {
+            let known = stored.get(&(provider.name.clone(), endpoint.api_format));
+            let proxy = match &endpoint.proxy {
+                Patch::Absent => known.and_then(|(_, proxy)| proxy.as_ref()),
+                Patch::Null => None,
+                Patch::Set(doc) => {
+                    if let Some(why) = forbidden_proxy(&doc.proxy, policy) {
+                        problems.push(endpoint.at.field_problem("proxy", why.to_string()));
+                    }
+                    Some(&doc.proxy)
+                }
+            };
+            let url = match (&endpoint.base_url, &endpoint.proxy) {
+                (Some(url), _) => Some((url.as_str(), "base_url")),
+                (None, Patch::Absent) => None,
+                (None, _) => known.map(|(url, _)| (url.as_str(), "proxy")),
+            };
+            if let Some((url, field)) = url {
+                dialled.push((url, Way::through(proxy), &endpoint.at, field));
+            }
+        }
+    }
+    let dials = examine(dialled.iter().map(|(url, way, ..)| (*url, *way)), policy, resolver).await;
+    for (url, way, at, field) in dialled {
+        match dials.get(&(url, way)) {
+            Some(Dial::Forbidden(why)) => problems.push(at.field_problem(field, why.to_string())),
+            Some(Dial::Unresolved) => warnings.push(format!("the host of {url} does not resolve now")),
+            Some(Dial::Fine) | None => {}
+        }
+    }
+    Ok((problems, warnings))
+}
+
+/// Base URL and proxy of every stored endpoint, by provider's name and format.
+type Known = BTreeMap<(String, ApiFormat), (String, Option<Proxy>)>;
+
+async fn stored(store: &Store) -> Result<Known, ApplyError> {
+    let mut tx = store.db().read().await?;
+    let names: BTreeMap<_, _> = providers::all(&mut tx).await?.into_iter().map(|row| (row.id, row.name)).collect();
+    let rows = endpoints::all(&mut tx).await?.into_iter();
+    let named = rows.filter_map(|row| Some(((names.get(&row.provider_id)?.clone(), row.api_format), row)));
+    Ok(named.map(|(name, row)| (name, (row.base_url, row.proxy))).collect())
+}
+
+/// Looks every URL up; each host once.
+pub(crate) async fn examine<'u>(
+    urls: impl Iterator<Item = (&'u str, Way)>,
+    policy: &EgressPolicy,
+    resolver: &Resolver,
+) -> BTreeMap<(&'u str, Way), Dial> {
+    let mut examined = BTreeMap::new();
+    let mut hosts: BTreeMap<&str, Name> = BTreeMap::new();
+    for (url, way) in urls {
+        let Some(name) = host(url) else { continue };
+        match (way, Host::parse(&name.0)) {
+            (Way::Proxy, Ok(host)) => {
+                let dial = policy.check_unresolved(&host).map_or_else(Dial::Forbidden, |()| Dial::Fine);
+                examined.insert((url, way), dial);
+            }
+            (Way::Here, _) | (_, Err(_)) => drop(hosts.insert(url, name)),
+        }
+    }
     let mut known: BTreeMap<Name, Dial> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for (host, port) in hosts.values() {
@@ -60,7 +163,8 @@ pub(crate) async fn examine<'u>(
         known.insert(name, judge(&addresses, policy));
     }
     let dial = |host: &Name| known.get(host).cloned().unwrap_or(Dial::Unresolved);
-    hosts.into_iter().map(|(url, host)| (url, dial(&host))).collect()
+    examined.extend(hosts.into_iter().map(|(url, host)| ((url, Way::Here), dial(&host))));
+    examined
 }
 
 fn judge(addresses: &[IpAddr], policy: &EgressPolicy) -> Dial {

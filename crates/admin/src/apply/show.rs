@@ -287,6 +287,12 @@ impl Shown for EndpointRow {
         fields.plain("is_active", self.is_active);
         fields.json("custom_path", &self.custom_path);
         fields.json("config", &self.config);
+        if let Some(proxy) = &self.proxy {
+            fields.json("proxy", proxy);
+        }
+        if let Some(password) = &self.proxy_password {
+            fields.secret("proxy.password", "***", &password.0);
+        }
         fields
     }
 }

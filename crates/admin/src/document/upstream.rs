@@ -9,7 +9,8 @@ use super::{
     values::{boolean, decimal, instant, integer, limit, name, nothing, prose, provider_name, text, url},
 };
 use domain::{
-    catalog::{Capabilities, EndpointConfig, HeaderMode, HeaderRule},
+    catalog::{Capabilities, EndpointConfig, HeaderMode, HeaderRule, Proxy},
+    egress::ProxyAddress,
     format::{ApiFormat, BillingType},
     money::{Factor, NanoUsd},
     secret::Secret,
@@ -85,6 +86,7 @@ pub struct EndpointDoc {
     pub is_active: Option<bool>,
     pub custom_path: Patch<String>,
     pub config: Patch<EndpointConfig>,
+    pub proxy: Patch<ProxyDoc>,
     pub keys: Vec<ProviderKeyDoc>,
 }
 
@@ -102,6 +104,7 @@ impl EndpointDoc {
         let is_active = fields.keep("is_active", boolean);
         let custom_path = fields.patch("custom_path", custom_path);
         let config = fields.patch_with("config", config);
+        let proxy = fields.patch_with("proxy", ProxyDoc::read);
         let keys = fields.list("keys", ProviderKeyDoc::read);
         fields.finish();
         Some(Self {
@@ -116,9 +119,47 @@ impl EndpointDoc {
             is_active,
             custom_path,
             config,
+            proxy,
             keys,
         })
     }
+}
+
+/// What an endpoint is dialled through.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields are those of the document")]
+pub struct ProxyDoc {
+    pub proxy: Proxy,
+    /// Absent keeps the stored one.
+    pub password: Option<Secret>,
+}
+
+impl ProxyDoc {
+    fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Self> {
+        let mut fields = reader.fields(node)?;
+        let url = fields.need("url", proxy_url);
+        let username = fields.keep("username", text(255));
+        let password = fields.keep_with("password", secret);
+        let enabled = fields.keep("enabled", boolean).unwrap_or(true);
+        // SOCKS5 has a byte for the length of each (RFC 1929).
+        if password.as_ref().is_some_and(|password| password.expose().len() > 255) {
+            fields.problem("password", "must have at most 255 bytes");
+        }
+        if username.as_ref().is_some_and(|name| name.contains(':')) {
+            fields.problem("username", "must not hold a colon");
+        }
+        if password.is_some() && username.is_none() {
+            fields.problem("password", "has no meaning without username");
+        }
+        fields.finish();
+        Some(Self { proxy: Proxy { url: url?, username, enabled }, password })
+    }
+}
+
+fn proxy_url(node: &Node) -> Result<String, String> {
+    let url = text(500)(node)?;
+    ProxyAddress::parse(&url).map_err(|bad| bad.to_string())?;
+    Ok(url)
 }
 
 /// A credential of an endpoint.

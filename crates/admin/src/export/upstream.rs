@@ -3,7 +3,7 @@
 use super::{ExportError, Exporter, sorted, switches, time};
 use crate::document::{Fields, Value, list, supports};
 use domain::{
-    catalog::{Alias, HeaderMode, HeaderRule},
+    catalog::{Alias, HeaderMode, HeaderRule, Proxy},
     format::Feature,
 };
 use std::collections::HashSet;
@@ -90,10 +90,28 @@ impl Exporter<'_> {
         fields.flag("is_active", row.is_active);
         fields.opt_text("custom_path", row.custom_path.as_ref());
         fields.structure("config", &row.config)?;
+        let proxy = row.proxy.as_ref().map(|proxy| self.proxy(row, proxy)).transpose()?;
+        fields.put("proxy", proxy.unwrap_or(Value::Null));
         let keys = self.state.provider_keys.rows().filter(|key| key.endpoint_id == row.id);
         let keys = sorted(keys, |key| key.name.clone());
         let keys: Result<Vec<_>, _> = keys.into_iter().map(|key| self.provider_key(key, served)).collect();
         fields.list("keys", keys?);
+        Ok(fields.into())
+    }
+
+    fn proxy(&self, row: &EndpointRow, proxy: &Proxy) -> Result<Value, ExportError> {
+        let mut fields = Fields::default();
+        fields.text("url", &proxy.url);
+        if let Some(username) = &proxy.username {
+            fields.text("username", username);
+        }
+        if let (Some(vault), Some(sealed)) = (self.vault, &row.proxy_password) {
+            let clear = vault
+                .unseal(Column::ProxyPassword, row.id.uuid(), sealed)
+                .map_err(|_| ExportError::Sealed(format!("the proxy of endpoint {}", self.names.endpoint(row.id))))?;
+            fields.secret("password", clear.expose());
+        }
+        fields.flag("enabled", proxy.enabled);
         Ok(fields.into())
     }
 

@@ -32,7 +32,9 @@ async fn a_document_is_checked_as_it_would_be_applied_and_nothing_is_written(hom
     );
     assert!(!checked.has_errors());
     assert_eq!(checked.report.unwrap().changes.len(), 9);
-    assert_eq!(checked.base_urls, [("acme/CLAUDE".to_owned(), "https://api.example.com".to_owned())]);
+    let reached: Vec<_> =
+        checked.endpoints.iter().map(|(name, endpoint, _)| (name.as_str(), endpoint.base_url.as_str())).collect();
+    assert_eq!(reached, [("acme/CLAUDE", "https://api.example.com")]);
     assert_eq!(gateway.picture().await, before);
     assert!(check(&gateway.store, None, &gateway.options, &gateway.egress).await.unwrap().findings.is_empty());
 }

@@ -143,8 +143,24 @@ fn endpoint() -> impl Strategy<Value = Map<String, Value>> {
         ("rate_limit", limit()),
         ("custom_path", patch(Just(json!("/a/{model}")))),
         ("config", patch(any_text().prop_map(|text| json!({"azure_deployment": text, "http2": true})))),
+        ("proxy", patch(proxy())),
         ("keys", keys.boxed()),
     ])
+}
+
+/// With every scheme, and with and without credentials.
+fn proxy() -> impl Strategy<Value = Value> {
+    let credentials = proptest::option::of(("[a-z]{1,9}", proptest::option::of("[!-~]{1,20}")));
+    ("(http|https|socks5|socks5h)", credentials, any::<bool>()).prop_map(|(scheme, credentials, enabled)| {
+        let mut proxy = json!({ "url": format!("{scheme}://proxy.example.com:3128"), "enabled": enabled });
+        if let Some((name, password)) = credentials {
+            proxy["username"] = json!(name);
+            if let Some(password) = password.filter(|password| !password.starts_with(['$', 'f'])) {
+                proxy["password"] = json!(password);
+            }
+        }
+        proxy
+    })
 }
 
 fn with(mut table: Map<String, Value>, name: &str, value: impl Into<Value>) -> Value {

@@ -1,7 +1,7 @@
 use crate::support::{Gateway, LAPTOP_KEY, NOW};
-use domain::{money::NanoUsd, secret::Secret};
+use domain::{money::NanoUsd, ports::Keyring as _, secret::Secret};
 use store::{
-    repo::{provider_keys, users},
+    repo::{endpoints, provider_keys, users},
     vault::Column,
 };
 use testkit::servers::Home;
@@ -18,6 +18,7 @@ testkit::on_both![
     one_field_is_one_line,
     what_a_document_does_not_name_stays,
     a_missing_secret_keeps_the_stored_one,
+    a_proxy_is_set_kept_and_cleared_and_its_password_is_sealed,
     a_client_key_takes_another_text_and_the_old_one_is_gone,
     balance_and_password_act_on_creation_only,
     a_new_price_is_a_new_version_and_the_same_is_none,
@@ -109,6 +110,40 @@ async fn a_missing_secret_keeps_the_stored_one(home: Home) {
     assert_eq!(stored().await, "sk-acme-upstream");
     gateway.diff(&key("api_key: sk-rotated")).await;
     assert_eq!(stored().await, "sk-rotated");
+}
+
+async fn a_proxy_is_set_kept_and_cleared_and_its_password_is_sealed(home: Home) {
+    let gateway = Gateway::with_example(home).await;
+    let endpoint = |fields: &str| format!("providers: [{{name: acme, endpoints: [{{api_format: CLAUDE, {fields}}}]}}]");
+    let password = async || {
+        let rows = endpoints::all(&mut gateway.store.db().read().await.unwrap()).await.unwrap();
+        gateway.store.vault().proxy_password(&rows[0].endpoint()).unwrap().map(|secret| secret.expose().to_owned())
+    };
+    let set = "proxy: {url: \"socks5h://127.0.0.1:9\", username: u, password: pass-word}";
+    let report = gateway.apply(&endpoint(set)).await.unwrap().to_string();
+    assert!(report.contains("proxy.password none -> ***") && !report.contains("pass-word"), "{report}");
+    assert_eq!(password().await.as_deref(), Some("pass-word"));
+    assert!(gateway.apply(&endpoint(set)).await.unwrap().changes.is_empty());
+    gateway.apply(&endpoint("timeout: 20")).await.unwrap();
+    gateway.apply(&endpoint("proxy: {url: \"http://p.example.com\", username: u}")).await.unwrap();
+    assert_eq!(password().await.as_deref(), Some("pass-word"), "a missing password keeps the stored one");
+    gateway.apply(&endpoint("proxy: null")).await.unwrap();
+    assert_eq!(password().await, None);
+
+    for (proxy, why) in [
+        ("{url: \"http://169.254.169.254\"}", "never dialled"),
+        ("{url: \"ftp://p\"}", "must begin with"),
+        ("{url: \"http://u:p@h\"}", "must not hold credentials"),
+        ("{url: \"http://p\", password: x}", "no meaning without username"),
+    ] {
+        let refused = gateway.apply(&endpoint(&format!("proxy: {proxy}"))).await.unwrap_err();
+        assert!(refused.to_string().contains(why), "{proxy}: {refused}");
+    }
+    // Behind a proxy literal addresses are still judged; a name is the proxy's to resolve.
+    let behind = |url: &str| endpoint(&format!("base_url: \"{url}\", proxy: {{url: \"http://127.0.0.1:9\"}}"));
+    assert!(gateway.apply(&behind("http://10.9.9.9")).await.is_err());
+    assert!(gateway.apply(&behind("http://localhost")).await.is_err());
+    assert_eq!(gateway.apply(&behind("https://only.the.proxy.knows")).await.unwrap().warnings, [""; 0]);
 }
 
 async fn a_client_key_takes_another_text_and_the_old_one_is_gone(home: Home) {

@@ -50,6 +50,8 @@ pub(crate) fn endpoint(number: u128, provider: u128, api_format: ApiFormat) -> E
         is_active: true,
         custom_path: None,
         config: EndpointConfig::default(),
+        proxy: None,
+        proxy_password: None,
     }
 }
 

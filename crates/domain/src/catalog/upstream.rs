@@ -98,6 +98,30 @@ pub struct Endpoint {
     pub custom_path: Option<String>,
     /// The rest.
     pub config: EndpointConfig,
+    /// What it is dialled through.
+    pub proxy: Option<Proxy>,
+    /// The proxy's password, if it wants one.
+    pub proxy_password: Option<Sealed>,
+}
+
+impl Endpoint {
+    /// The proxy, unless it is switched off.
+    pub fn live_proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|proxy| proxy.enabled)
+    }
+}
+
+/// What an endpoint is dialled through. Its password is a secret and lies beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proxy {
+    /// Where it is; read with [`crate::egress::ProxyAddress::parse`].
+    pub url: String,
+    /// Who it is asked as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Off = dialled directly.
+    pub enabled: bool,
 }
 
 /// An endpoint's quirks; an absent field takes its default.

@@ -27,6 +27,8 @@ names! {
         Transient = "transient",
         /// What answers there is not the API.
         EndpointFault = "endpoint_fault",
+        /// The operator's own settings keep it from being asked: the egress policy, or a proxy that refuses.
+        NotDialled = "not_dialled",
     }
 
     /// The deadlines of an attempt, by the name they are recorded under.
@@ -63,7 +65,7 @@ impl Verdict {
         match self {
             Self::KeyUnusable => Effect::Opens,
             Self::NotPermitted | Self::RateLimited => Effect::Cools,
-            Self::CallersFault | Self::CannotDo | Self::UnknownModel => Effect::None,
+            Self::CallersFault | Self::CannotDo | Self::UnknownModel | Self::NotDialled => Effect::None,
             Self::Overloaded | Self::Transient | Self::EndpointFault => Effect::Counts,
         }
     }

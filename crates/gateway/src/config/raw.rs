@@ -138,6 +138,9 @@ settings! {
         /// Networks outside the public internet that upstreams may be in, such as `10.1.0.0/16`; `[]` is none. Without it,
         /// loopback if every listener is on loopback, else none. Link-local and metadata addresses are never dialled.
         allow: Option<Vec<String>>,
+        /// A file with certificates (PEM) of authorities that upstreams and proxies may be certified by, beside those of the
+        /// web. Read at start.
+        ca: Option<String>,
     }
 
     /// Browsers.

@@ -9,7 +9,11 @@ use super::{
 use domain::{egress::EgressPolicy, secret::Secret};
 use http::{HeaderValue, Uri};
 use ipnet::IpNet;
-use relay::Bounds;
+use relay::{Bounds, upstream::ClientOptions};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
@@ -57,6 +61,8 @@ pub struct Config {
     pub egress: EgressPolicy,
     /// Whether nobody said which.
     pub egress_is_default: bool,
+    /// Authorities that are trusted beside those of the web.
+    pub authorities: Vec<CertificateDer<'static>>,
     /// Bounds of requests.
     pub bounds: Bounds,
     /// Origins of pages that may call the API for clients.
@@ -80,6 +86,11 @@ impl Config {
             master_key: self.master_key.clone(),
             sync: self.journal_sync,
         }
+    }
+
+    /// What upstreams are dialled with.
+    pub fn upstream(&self) -> ClientOptions {
+        ClientOptions { egress: self.egress.clone(), in_process: Vec::new(), authorities: self.authorities.clone() }
     }
 }
 
@@ -114,6 +125,7 @@ pub(super) fn resolve(raw: Raw, master_key: Option<&String>, layers: &Layers) ->
     let database_url = raw.database.url.and_then(|text| check.ok("database.url", database(text)));
     let trusted_proxies = check.all("trusted_proxies", &raw.trusted_proxies, network);
     let allow = raw.egress.allow.map(|texts| check.all("egress.allow", &texts, network));
+    let authorities = raw.egress.ca.and_then(|path| check.ok("egress.ca", certificates(&path))).unwrap_or_default();
     let cors_origins = check.all("cors.origins", &raw.cors.origins, web_origin);
     let max_request_bytes = check.within("max_request_bytes", raw.max_request_bytes, 1, u64::from(u32::MAX));
     let max_response_bytes = check.within("max_response_bytes", raw.max_response_bytes, 1, i64::MAX.unsigned_abs());
@@ -143,6 +155,7 @@ pub(super) fn resolve(raw: Raw, master_key: Option<&String>, layers: &Layers) ->
             journal_sync: journal_sync?,
             egress: EgressPolicy::new(allow),
             egress_is_default,
+            authorities,
             bounds: Bounds {
                 max_request_bytes: max_request_bytes?,
                 max_response_bytes: max_response_bytes?,
@@ -182,6 +195,20 @@ fn path(text: &str) -> Result<PathBuf, String> {
 fn database(text: String) -> Result<Secret, String> {
     text.parse::<DatabaseUrl>().map_err(|bad| bad.to_string())?;
     Ok(Secret::new(text))
+}
+
+/// At least one, each of which could be an authority's.
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = read.map_err(|error| format!("{path}: {error}"))?;
+    if certificates.is_empty() {
+        return Err(format!("{path} holds no certificate"));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(certificates)
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

@@ -209,8 +209,8 @@ impl Exchange {
         total: Instant,
     ) -> Result<Self> {
         let endpoint = &route.endpoint;
-        let parsed = core.targets.of(&endpoint.base_url);
-        let parsed = parsed.map_err(|error| Failure::new(Verdict::EndpointFault, format!("base_url: {error}")))?;
+        let parsed = core.targets.of(endpoint, &*core.ports.keyring);
+        let parsed = parsed.map_err(|error| Failure::new(Verdict::NotDialled, error.to_string()))?;
         let (target, base_path) = (&parsed.0, &parsed.1);
         let credential = core.ports.keyring.open(&route.key);
         let credential = credential.map_err(|error| Failure::new(Verdict::KeyUnusable, error.to_string()))?;
@@ -424,7 +424,8 @@ fn shape_of(headers: &HeaderMap) -> Option<Shape> {
 /// The verdict on a request that got no answer.
 fn unsent(error: &SendError) -> Box<Failure> {
     let verdict = match error {
-        SendError::Egress { .. } => Verdict::EndpointFault,
+        SendError::Egress { .. } => Verdict::NotDialled,
+        SendError::Proxy(error) if error.is_final() => Verdict::NotDialled,
         _ => Verdict::Transient,
     };
     let mut failure = Failure::new(verdict, error.to_string());

@@ -3,13 +3,14 @@
 use crate::{
     admit::money::Maximum,
     call::{Call, Prompt},
-    upstream::{BadUrl, Target},
+    upstream::{BadEndpoint, Target},
     wire_of,
 };
 use bytes::Bytes;
 use domain::{
-    catalog::{Endpoint, HeaderMode},
+    catalog::{Endpoint, HeaderMode, Proxy},
     format::{ApiFormat, Capability, RequestType},
+    ports::Keyring,
     secret::Secret,
 };
 use http::{
@@ -25,20 +26,55 @@ const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 /// The version that a conversion writes; it refuses sampling fields, which keep their request at [`ANTHROPIC_VERSION`].
 const ANTHROPIC_LATEST: HeaderValue = HeaderValue::from_static("2026-10-21");
 
-/// Parsed base URLs, by their text.
+/// A target, and the path of its base URL without a final slash.
+type Parsed = Arc<(Arc<Target>, String)>;
+
+/// Parsed base URLs, by their text; those of endpoints that are dialled in a way of their own, by that too.
 #[derive(Default)]
-pub(crate) struct Targets(papaya::HashMap<String, Arc<(Arc<Target>, String)>>);
+pub(crate) struct Targets {
+    plain: papaya::HashMap<String, Parsed>,
+    special: papaya::HashMap<Special, Parsed>,
+}
+
+/// What distinguishes such an endpoint.
+#[derive(PartialEq, Eq, Hash)]
+struct Special {
+    base_url: String,
+    http2: Option<bool>,
+    proxy: Option<Proxy>,
+    /// Sealed: it is opened once per connection pool.
+    password: Option<Vec<u8>>,
+}
 
 impl Targets {
-    /// Host and path of a base URL.
-    pub(crate) fn of(&self, base_url: &str) -> Result<Arc<(Arc<Target>, String)>, BadUrl> {
-        let known = self.0.pin();
-        if let Some(parsed) = known.get(base_url) {
+    /// Where an endpoint's base URL leads.
+    pub(crate) fn of(&self, endpoint: &Endpoint, keyring: &dyn Keyring) -> Result<Parsed, BadEndpoint> {
+        let parse = || -> Result<Parsed, BadEndpoint> {
+            let (target, path) = Target::of(endpoint, || keyring.proxy_password(endpoint))?;
+            Ok(Arc::new((Arc::new(target), path.trim_end_matches('/').to_owned())))
+        };
+        let proxy = endpoint.live_proxy();
+        if proxy.is_none() && endpoint.config.http2.is_none() {
+            let known = self.plain.pin();
+            if let Some(parsed) = known.get(&endpoint.base_url) {
+                return Ok(parsed.clone());
+            }
+            let parsed: Parsed = parse()?;
+            known.insert(endpoint.base_url.clone(), parsed.clone());
+            return Ok(parsed);
+        }
+        let special = Special {
+            base_url: endpoint.base_url.clone(),
+            http2: endpoint.config.http2,
+            proxy: proxy.cloned(),
+            password: endpoint.proxy_password.as_ref().filter(|_| proxy.is_some()).map(|sealed| sealed.0.clone()),
+        };
+        let known = self.special.pin();
+        if let Some(parsed) = known.get(&special) {
             return Ok(parsed.clone());
         }
-        let (target, path) = Target::parse(base_url)?;
-        let parsed = Arc::new((Arc::new(target), path.trim_end_matches('/').to_owned()));
-        known.insert(base_url.to_owned(), parsed.clone());
+        let parsed = parse()?;
+        known.insert(special, parsed.clone());
         Ok(parsed)
     }
 }

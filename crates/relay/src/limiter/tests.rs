@@ -75,6 +75,8 @@ fn route(key: u128) -> Route {
             is_active: true,
             custom_path: None,
             config: EndpointConfig::default(),
+            proxy: None,
+            proxy_password: None,
         }),
         key: Arc::new(ProviderKey {
             id: id(10 + key),

@@ -106,6 +106,8 @@ fn catalog(keys: &[(i32, Option<u32>)]) -> Arc<Catalog> {
             is_active: true,
             custom_path: None,
             config: EndpointConfig::default(),
+            proxy: None,
+            proxy_password: None,
         });
         parts.provider_keys.push(ProviderKey {
             id: id(base + 2),

@@ -2,8 +2,10 @@
 
 use super::{
     Call, Client, SendError, Shared, Target,
-    connect::{Stream, connect},
+    connect::{Dialled, Stream, connect},
     innermost,
+    multiplexed::{Failed, Lease, Multiplexed, absolute},
+    pool::Taken,
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, Uri, header::HOST};
@@ -23,6 +25,8 @@ use tokio::time::Instant;
 
 /// Most bytes that a connection buffers, which also bounds an answer's head.
 const BUFFER_MAX: usize = 64 * 1024;
+/// Connections that may in a row turn a request away unseen.
+const UNSEEN_MAX: u32 = 3;
 /// Frames that are ready together leave as one piece up to this size.
 const JOINED_MAX: usize = 32 * 1024;
 
@@ -34,6 +38,7 @@ pub(super) struct Connection {
 }
 
 /// A body of known pieces.
+#[derive(Clone)]
 pub(super) struct Rope {
     pieces: VecDeque<Bytes>,
     left: u64,
@@ -54,10 +59,13 @@ pub(crate) struct Answer {
     pub timing: Timing,
 }
 
-/// The body of an answer; it drives the connection and gives it back at its end. Dropped before, it closes it.
+/// The body of an answer; it drives the connection and gives it back at its end. Dropped before, it closes it, or ends its
+/// stream on a shared one.
 pub(crate) struct AnswerBody {
     incoming: Incoming,
     connection: Option<Connection>,
+    /// On a shared connection, which drives itself.
+    lease: Option<Lease>,
     target: Arc<Target>,
     shared: Arc<Shared>,
     /// An error that came after bytes that had to leave first.
@@ -82,54 +90,111 @@ impl Client {
         *request.headers_mut() = headers;
         request.headers_mut().insert(HOST, target.authority.clone());
 
-        while let Some(mut connection) = self.0.pool.take(&target) {
+        while let Some(taken) = self.0.pool.take(&target) {
+            let mut connection = match taken {
+                Taken::Own(connection) => connection,
+                Taken::Shared(lease) => match self.multiplexed(lease, &request, &target, Timing::default()).await? {
+                    Some(answer) => return Ok(answer),
+                    None => continue,
+                },
+            };
             if !connection.is_alive().await {
                 continue;
             }
             match connection.exchange(request).await {
-                Ok(response) => return Ok(self.answer(response, connection, target, Timing::default())),
+                Ok(response) => return Ok(self.answer(response, Held::Own(connection), target, Timing::default())),
                 // The connection was closed before anything of the request went out: nobody has seen it.
                 Err((_, Some(unsent))) => request = unsent,
                 Err((error, None)) => return Err(SendError::Exchange(error)),
             }
         }
         // On the heap: dialling needs much room, and most requests do not dial.
-        let (mut connection, timing) = Box::pin(self.dial(&target, connect_timeout)).await?;
-        let response = connection.exchange(request).await.map_err(|(error, _)| SendError::Exchange(error))?;
-        Ok(self.answer(response, connection, target, timing))
+        Box::pin(self.send_anew(request, target, connect_timeout)).await
     }
 
-    /// A new connection. An answer's head may have 100 headers on it, which is the library's default: more would be
-    /// allocated and cleared for every answer.
-    async fn dial(&self, target: &Target, within: Duration) -> Result<(Connection, Timing), SendError> {
+    /// Sends on a new connection.
+    async fn send_anew(
+        &self,
+        request: Request<Rope>,
+        target: Arc<Target>,
+        within: Duration,
+    ) -> Result<Answer, SendError> {
+        for _ in 0..UNSEEN_MAX {
+            let (dialled, timing) = self.dial(&target, within).await?;
+            if !dialled.http2 {
+                return self.on_own(dialled.io, request, target, timing).await;
+            }
+            let shared = Multiplexed::open(dialled.io, &self.0.pool.tasks).await.map_err(SendError::Exchange)?;
+            let lease = shared.lease();
+            self.0.pool.share(&target, shared);
+            if let Some(lease) = lease
+                && let Some(answer) = self.multiplexed(lease, &request, &target, timing).await?
+            {
+                return Ok(answer);
+            }
+        }
+        Err(SendError::Unseen)
+    }
+
+    /// Sends on a shared connection; `None` if the peer has not looked at the request.
+    async fn multiplexed(
+        &self,
+        mut lease: Lease,
+        request: &Request<Rope>,
+        target: &Arc<Target>,
+        timing: Timing,
+    ) -> Result<Option<Answer>, SendError> {
+        let request = absolute(request, target.tls).map_err(SendError::BadRequest)?;
+        match lease.exchange(request).await {
+            Ok(response) => Ok(Some(self.answer(response, Held::Lease(lease), target.clone(), timing))),
+            Err(Failed::Unseen(error)) => {
+                tracing::debug!(%error, "an HTTP/2 connection took no more requests");
+                Ok(None)
+            }
+            Err(Failed::Seen(error)) => Err(SendError::Exchange(error)),
+        }
+    }
+
+    async fn dial(&self, target: &Target, within: Duration) -> Result<(Dialled, Timing), SendError> {
         let began = Instant::now();
-        let io = connect(&self.0, target, within).await?;
+        let dialled = connect(&self.0, target, within).await?;
         let connect_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        Ok((dialled, Timing { connect_ms: Some(connect_ms) }))
+    }
+
+    /// Sends on a new connection of the request's own. An answer's head may have 100 headers on it, which is the library's
+    /// default: more would be allocated and cleared for every answer.
+    async fn on_own(
+        &self,
+        io: TokioIo<Stream>,
+        request: Request<Rope>,
+        target: Arc<Target>,
+        timing: Timing,
+    ) -> Result<Answer, SendError> {
         let mut builder = http1::Builder::new();
         let builder = builder.max_buf_size(BUFFER_MAX).handshake(io);
         let (sender, driver) = builder.await.map_err(SendError::Exchange)?;
-        let connection = Connection { sender, driver: Box::pin(driver) };
-        Ok((connection, Timing { connect_ms: Some(connect_ms) }))
+        let mut connection = Connection { sender, driver: Box::pin(driver) };
+        let response = connection.exchange(request).await.map_err(|(error, _)| SendError::Exchange(error))?;
+        Ok(self.answer(response, Held::Own(connection), target, timing))
     }
 
-    fn answer(
-        &self,
-        response: http::Response<Incoming>,
-        connection: Connection,
-        target: Arc<Target>,
-        timing: Timing,
-    ) -> Answer {
+    fn answer(&self, response: http::Response<Incoming>, held: Held, target: Arc<Target>, timing: Timing) -> Answer {
         let (parts, incoming) = response.into_parts();
-        let body = AnswerBody {
-            incoming,
-            connection: Some(connection),
-            target,
-            shared: self.0.clone(),
-            broken: None,
-            ended: false,
+        let (connection, lease) = match held {
+            Held::Own(connection) => (Some(connection), None),
+            Held::Lease(lease) => (None, Some(lease)),
         };
+        let shared = self.0.clone();
+        let body = AnswerBody { incoming, connection, lease, target, shared, broken: None, ended: false };
         Answer { status: parts.status, headers: parts.headers, body, timing }
     }
+}
+
+/// What an answer's body comes on.
+enum Held {
+    Own(Connection),
+    Lease(Lease),
 }
 
 impl Connection {
@@ -246,6 +311,7 @@ impl AnswerBody {
 
     /// The answer is complete: the connection may serve another request.
     fn give_back(&mut self, cx: &mut Context<'_>) {
+        self.lease = None;
         let Some(mut connection) = self.connection.take() else { return };
         if connection.driver.as_mut().poll(cx).is_pending() && connection.sender.is_ready() {
             self.shared.pool.put(&self.target, connection);

@@ -1,9 +1,58 @@
 //! Where a base URL leads.
 
+use domain::{
+    catalog::Endpoint,
+    egress::{BadProxy, Host, ProxyAddress},
+    ports::CannotOpen,
+    secret::Secret,
+};
 use http::{HeaderValue, Uri, uri::Scheme};
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    hash::{Hash, Hasher},
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
-/// Scheme, host and port of a base URL.
+/// Whether HTTP/2 is spoken with a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Http2 {
+    /// Over TLS, if the peer picks it (ALPN).
+    Offered,
+    /// Not at all.
+    Never,
+    /// Nothing else: over TLS the only offer, in the clear by prior knowledge.
+    Only,
+}
+
+/// A proxy to dial through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Via {
+    pub address: ProxyAddress,
+    pub login: Option<Login>,
+}
+
+/// Who a proxy is asked as.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    pub username: String,
+    pub password: Secret,
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        self.username == other.username && self.password.expose() == other.password.expose()
+    }
+}
+
+impl Eq for Login {}
+
+impl Hash for Login {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.username.hash(state);
+    }
+}
+
+/// Where connections lead, and how: they are kept apart by all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     pub tls: bool,
@@ -12,6 +61,19 @@ pub(crate) struct Target {
     pub port: u16,
     /// For the `host` header.
     pub authority: HeaderValue,
+    pub http2: Http2,
+    pub via: Option<Arc<Via>>,
+}
+
+/// An endpoint that cannot be dialled as it is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadEndpoint {
+    #[error("base_url {0}")]
+    Url(#[from] BadUrl),
+    #[error("the proxy's url {0}")]
+    Proxy(#[from] BadProxy),
+    #[error("the proxy's password: {0}")]
+    Sealed(#[from] CannotOpen),
 }
 
 /// A base URL that leads nowhere.
@@ -25,6 +87,8 @@ pub(crate) enum BadUrl {
     UserInfo,
     #[error("must not hold a query")]
     Query,
+    #[error("has a host that looks like an address and is none")]
+    Ambiguous,
 }
 
 impl Target {
@@ -47,12 +111,44 @@ impl Target {
         if host.is_empty() {
             return Err(BadUrl::Malformed);
         }
+        Host::parse(&host).map_err(|_| BadUrl::Ambiguous)?;
         let default_port = if tls { 443 } else { 80 };
         let port = authority.port_u16().unwrap_or(default_port);
         let shown = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.clone() };
         let text = if port == default_port { shown } else { format!("{shown}:{port}") };
         let authority = HeaderValue::try_from(text).map_err(|_| BadUrl::Malformed)?;
-        Ok((Self { tls, host, port, authority }, uri.path().to_owned()))
+        Ok((Self { tls, host, port, authority, http2: Http2::Offered, via: None }, uri.path().to_owned()))
+    }
+
+    /// Where an endpoint's base URL leads, through its proxy, and the URL's path. `password` opens the proxy's.
+    pub(crate) fn of(
+        endpoint: &Endpoint,
+        password: impl FnOnce() -> Result<Option<Secret>, CannotOpen>,
+    ) -> Result<(Self, String), BadEndpoint> {
+        let (mut target, path) = Self::parse(&endpoint.base_url)?;
+        target.http2 = match endpoint.config.http2 {
+            None => Http2::Offered,
+            Some(false) => Http2::Never,
+            Some(true) => Http2::Only,
+        };
+        if let Some(proxy) = endpoint.live_proxy() {
+            let address = ProxyAddress::parse(&proxy.url)?;
+            let login = match &proxy.username {
+                Some(username) => {
+                    let password = password()?.unwrap_or_else(|| Secret::new(String::new()));
+                    Some(Login { username: username.clone(), password })
+                }
+                None => None,
+            };
+            target.via = Some(Arc::new(Via { address, login }));
+        }
+        Ok((target, path))
+    }
+
+    /// Host and port as `CONNECT` and TLS peers are told.
+    pub(crate) fn host_and_port(&self) -> String {
+        let (host, port) = (&self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     /// The address, where the host is one.
@@ -77,6 +173,8 @@ mod tests {
             ("https://u:p@h", Err(BadUrl::UserInfo)),
             ("https://h/?a=b", Err(BadUrl::Query)),
             ("https:// h", Err(BadUrl::Malformed)),
+            ("http://127.1", Err(BadUrl::Ambiguous)),
+            ("http://2130706433/v1", Err(BadUrl::Ambiguous)),
         ] {
             let got = Target::parse(url);
             let got = got.as_ref().map(|(target, path)| {

@@ -6,6 +6,7 @@ mod bytes;
 mod convert;
 mod converted_endings;
 mod counting;
+mod egress;
 mod endings;
 mod lists;
 mod losses;

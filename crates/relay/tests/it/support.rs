@@ -24,6 +24,7 @@ use relay::{
     limiter::Local,
     upstream::{Client, ClientOptions, InProcess},
 };
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
@@ -43,6 +44,8 @@ use uuid::Uuid;
 /// The client key of every test, and the credential that upstreams see.
 pub(crate) const CLIENT_KEY: &str = "sk-client-0123456789abcdef0123456789";
 pub(crate) const PROVIDER_KEY: &str = "sk-upstream-ABCDEFGHIJKLMNOPQRSTUV";
+/// What proxies with a password want.
+pub(crate) const PROXY_PASSWORD: &str = "pass-word-0123456789";
 /// The model that callers ask for; upstreams know it as `up-<n>`.
 pub(crate) const MODEL: &str = "big-model";
 /// Unix microseconds at the start of every test.
@@ -83,6 +86,10 @@ struct OneKey;
 impl Keyring for OneKey {
     fn open(&self, _: &ProviderKey) -> Result<Secret, CannotOpen> {
         Ok(Secret::new(PROVIDER_KEY.to_owned()))
+    }
+
+    fn proxy_password(&self, endpoint: &Endpoint) -> Result<Option<Secret>, CannotOpen> {
+        Ok(endpoint.proxy_password.as_ref().map(|_| Secret::new(PROXY_PASSWORD.to_owned())))
     }
 }
 
@@ -142,6 +149,7 @@ pub(crate) struct Builder {
     pub bounds: Bounds,
     hosts: Vec<InProcess>,
     egress: Vec<IpNet>,
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 /// A data plane without candidates.
@@ -216,7 +224,7 @@ pub(crate) fn gateway() -> Builder {
         first_rest: Duration::from_secs(30),
         trusted_proxies: Vec::new(),
     };
-    Builder { parts, bounds, hosts: Vec::new(), egress: Vec::new() }
+    Builder { parts, bounds, hosts: Vec::new(), egress: Vec::new(), authorities: Vec::new() }
 }
 
 impl Builder {
@@ -257,6 +265,8 @@ impl Builder {
             is_active: true,
             custom_path: None,
             config: EndpointConfig::default(),
+            proxy: None,
+            proxy_password: None,
         });
         self.parts.provider_keys.push(ProviderKey {
             id: id(base + 2),
@@ -326,7 +336,11 @@ impl Builder {
             limiter: Arc::new(Local::new(clock.clone(), directory)),
             clock,
         };
-        let options = ClientOptions { egress: EgressPolicy::new(self.egress), in_process: self.hosts };
+        let options = ClientOptions {
+            egress: EgressPolicy::new(self.egress),
+            in_process: self.hosts,
+            authorities: self.authorities,
+        };
         let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let client = Client::new(options).unwrap();
         let relay = Relay::new(ports, self.bounds, client, &mut Registry::default(), tracker.clone(), shutdown.clone());

@@ -3,9 +3,10 @@
 use super::Entity;
 use crate::db::{DbError, Row, Tx, Value};
 use domain::{
-    catalog::{Endpoint, EndpointConfig, HeaderRule},
+    catalog::{Endpoint, EndpointConfig, HeaderRule, Proxy},
     format::ApiFormat,
     ids::{EndpointId, ProviderId},
+    secret::Sealed,
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -37,6 +38,10 @@ pub struct EndpointRow {
     pub custom_path: Option<String>,
     /// The rest.
     pub config: EndpointConfig,
+    /// What it is dialled through.
+    pub proxy: Option<Proxy>,
+    /// The proxy's password, sealed as [`crate::vault::Column::ProxyPassword`].
+    pub proxy_password: Option<Sealed>,
 }
 
 impl EndpointRow {
@@ -55,6 +60,8 @@ impl EndpointRow {
             is_active: self.is_active,
             custom_path: self.custom_path.clone(),
             config: self.config.clone(),
+            proxy: self.proxy.clone(),
+            proxy_password: self.proxy_password.clone(),
         }
     }
 }
@@ -73,6 +80,8 @@ impl Entity for EndpointRow {
         "is_active",
         "custom_path",
         "config",
+        "proxy",
+        "proxy_password",
     ];
 
     fn id(&self) -> Uuid {
@@ -92,6 +101,8 @@ impl Entity for EndpointRow {
             self.is_active.into(),
             Value::Text(self.custom_path.clone()),
             Value::json(&self.config)?,
+            Value::opt_json(self.proxy.as_ref())?,
+            self.proxy_password.as_ref().into(),
         ])
     }
 
@@ -109,6 +120,8 @@ impl Entity for EndpointRow {
             is_active: row.flag("is_active")?,
             custom_path: row.opt_text("custom_path")?,
             config: row.json("config")?,
+            proxy: row.opt_json("proxy")?,
+            proxy_password: row.opt_bytes("proxy_password")?.map(Sealed),
         })
     }
 }

@@ -96,7 +96,7 @@ pub async fn rotate(store: &Store) -> Result<Rotated, RotateError> {
     let resumed = exchange(file)?;
     directory.sync_all().map_err(fail)?;
     let mut rotated = Rotated { sealed: 0, unreadable: Vec::new(), resumed };
-    for secrets in [PROVIDER_KEYS, CLIENT_KEYS] {
+    for secrets in [PROVIDER_KEYS, CLIENT_KEYS, PROXY_PASSWORDS] {
         let mut after = Some(Uuid::nil());
         while let Some(last) = after {
             after = seal_batch(store, &secrets, last, BATCH, &mut rotated).await?;
@@ -145,6 +145,13 @@ const CLIENT_KEYS: Secrets = Secrets {
     page: "SELECT id, key_encrypted AS sealed FROM api_keys WHERE id > $1 AND key_encrypted IS NOT NULL \
            ORDER BY id LIMIT $2",
     write: "UPDATE api_keys SET key_encrypted = $2, updated_at = $3 WHERE id = $1",
+};
+const PROXY_PASSWORDS: Secrets = Secrets {
+    column: Column::ProxyPassword,
+    table: "provider_endpoints",
+    page: "SELECT id, proxy_password AS sealed FROM provider_endpoints WHERE id > $1 AND proxy_password IS NOT NULL \
+           ORDER BY id LIMIT $2",
+    write: "UPDATE provider_endpoints SET proxy_password = $2, updated_at = $3 WHERE id = $1",
 };
 
 /// Seals some rows anew, in the order of their ids; the last of them, or `None` if there are no more.

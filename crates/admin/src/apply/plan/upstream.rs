@@ -3,7 +3,7 @@
 use super::{Once, Planner, existing, keep, patch, reset};
 use crate::{
     apply::{ApplyError, state::State},
-    document::{EndpointDoc, ProviderDoc, ProviderKeyDoc},
+    document::{EndpointDoc, Patch, ProviderDoc, ProviderKeyDoc, ProxyDoc},
 };
 use domain::{
     catalog::EndpointConfig,
@@ -17,6 +17,7 @@ use store::{
     repo::{endpoints::EndpointRow, provider_keys::ProviderKeyRow, providers::ProviderRow},
     vault::Column,
 };
+use uuid::Uuid;
 
 impl Planner<'_> {
     pub(super) fn providers(&mut self, docs: &[ProviderDoc]) -> Result<(), ApplyError> {
@@ -67,7 +68,7 @@ impl Planner<'_> {
         for endpoint in &doc.endpoints {
             let (format, at) = (endpoint.api_format, &endpoint.at);
             if once.first(&mut self.problems, format, at, "api_format", "this provider's endpoint for it") {
-                endpoints.extend(self.endpoint(provider, endpoint).map(|id| (id, endpoint)));
+                endpoints.extend(self.endpoint(provider, endpoint)?.map(|id| (id, endpoint)));
             }
         }
         // A key may be restricted to models by their upstream names.
@@ -78,12 +79,12 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn endpoint(&mut self, provider: ProviderId, doc: &EndpointDoc) -> Option<EndpointId> {
+    fn endpoint(&mut self, provider: ProviderId, doc: &EndpointDoc) -> Result<Option<EndpointId>, ApplyError> {
         let at = match existing(self.state.endpoints.find(&(provider, doc.api_format))) {
             Ok(at) => at,
             Err(ids) => {
                 self.ambiguous(&doc.at, "endpoint", &ids);
-                return None;
+                return Ok(None);
             }
         };
         if at.is_none() && doc.base_url.is_none() {
@@ -99,9 +100,28 @@ impl Planner<'_> {
         keep(&mut row.is_active, doc.is_active.as_ref());
         patch(&mut row.custom_path, &doc.custom_path);
         reset(&mut row.config, &doc.config, EndpointConfig::default());
+        self.proxy(&mut row, &doc.proxy)?;
         let id = row.id;
         self.state.endpoints.put(at, row);
-        Some(id)
+        Ok(Some(id))
+    }
+
+    fn proxy(&self, row: &mut EndpointRow, doc: &Patch<ProxyDoc>) -> Result<(), ApplyError> {
+        match doc {
+            Patch::Absent => {}
+            Patch::Null => (row.proxy, row.proxy_password) = (None, None),
+            Patch::Set(doc) => {
+                row.proxy = Some(doc.proxy.clone());
+                let stored = row.proxy_password.take().filter(|_| doc.proxy.username.is_some());
+                row.proxy_password = match &doc.password {
+                    Some(password) => {
+                        Some(self.sealed(Column::ProxyPassword, row.id.uuid(), stored.as_ref(), password)?)
+                    }
+                    None => stored,
+                };
+            }
+        }
+        Ok(())
     }
 
     fn provider_keys(
@@ -134,7 +154,9 @@ impl Planner<'_> {
         };
         let mut row = at.map_or_else(|| new_provider_key(endpoint, doc), |at| self.state.provider_keys.get(at).clone());
         match &doc.api_key {
-            Some(secret) => self.seal(&mut row, secret)?,
+            Some(secret) => {
+                row.api_key = self.sealed(Column::ProviderKey, row.id.uuid(), Some(&row.api_key), secret)?;
+            }
             None if at.is_none() => self.problem(doc.at.field_problem("api_key", "is required for a new key")),
             None => {}
         }
@@ -167,14 +189,21 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Seals a credential, unless it is the one that lies there: sealing it again would look like a change.
-    fn seal(&self, row: &mut ProviderKeyRow, secret: &Secret) -> Result<(), ApplyError> {
-        let stored = self.vault.unseal(Column::ProviderKey, row.id.uuid(), &row.api_key);
-        if stored.is_ok_and(|stored| stored.expose() == secret.expose()) {
-            return Ok(());
+    /// The secret sealed for its row, or what is stored if that is the same: sealing it again would look like a change.
+    fn sealed(
+        &self,
+        column: Column,
+        row: Uuid,
+        stored: Option<&Sealed>,
+        secret: &Secret,
+    ) -> Result<Sealed, ApplyError> {
+        let is_same = |stored: &&Sealed| {
+            self.vault.unseal(column, row, stored).is_ok_and(|clear| clear.expose() == secret.expose())
+        };
+        match stored.filter(is_same) {
+            Some(stored) => Ok(stored.clone()),
+            None => Ok(self.vault.seal(column, row, secret)?),
         }
-        row.api_key = self.vault.seal(Column::ProviderKey, row.id.uuid(), secret)?;
-        Ok(())
     }
 }
 
@@ -238,6 +267,8 @@ fn new_endpoint(provider: ProviderId, doc: &EndpointDoc) -> EndpointRow {
         is_active: true,
         custom_path: None,
         config: EndpointConfig::default(),
+        proxy: None,
+        proxy_password: None,
     }
 }
 

@@ -1,0 +1,81 @@
+//! The two protocols against scripted peers: what is said, and what each answer means.
+
+use super::*;
+use domain::{
+    egress::{ProxyAddress, ProxyScheme},
+    secret::Secret,
+};
+use tokio::io::duplex;
+
+fn via(login: bool) -> Via {
+    let address = ProxyAddress { scheme: ProxyScheme::Socks5h, host: "p".to_owned(), port: 1 };
+    let login = login.then(|| Login { username: "u".to_owned(), password: Secret::new("secret-word".to_owned()) });
+    Via { address, login }
+}
+
+#[tokio::test]
+async fn what_an_http_proxys_answer_means() {
+    for (answer, login, want) in [
+        ("HTTP/1.1 200 OK\r\nx: y\r\n\r\n", true, None),
+        ("HTTP/1.1 407 No\r\n\r\n", true, Some((ProxyError::Login, true))),
+        ("HTTP/1.1 407 No\r\n\r\n", false, Some((ProxyError::WantsLogin, true))),
+        ("HTTP/1.1 403 No\r\n\r\n", false, Some((ProxyError::Status(403), true))),
+        ("HTTP/1.1 503 No\r\n\r\n", false, Some((ProxyError::Status(503), false))),
+        ("SSH-2.0-x\r\n\r\n", false, Some((ProxyError::Protocol("HTTP"), true))),
+    ] {
+        let (mut here, mut there) = duplex(4096);
+        there.write_all(answer.as_bytes()).await.unwrap();
+        there.write_all(b"TARGET").await.unwrap();
+        let got = connect(&mut here, "h.example.com:443", &via(login)).await;
+        let shown = got.as_ref().err().map(|error| (error.to_string(), error.is_final()));
+        assert_eq!(shown, want.map(|(error, is_final)| (error.to_string(), is_final)), "{answer}");
+        assert!(!format!("{got:?}").contains("secret-word"));
+        let mut asked = vec![0; 4096];
+        let length = there.read(&mut asked).await.unwrap();
+        let asked = String::from_utf8(asked[..length].to_vec()).unwrap();
+        assert!(asked.starts_with("CONNECT h.example.com:443 HTTP/1.1\r\nhost: h.example.com:443\r\n"), "{asked}");
+        // "u:secret-word" in Base64.
+        assert_eq!(asked.contains("proxy-authorization: Basic dTpzZWNyZXQtd29yZA==\r\n"), login, "{asked}");
+        if got.is_ok() {
+            let mut next = [0; 6];
+            here.read_exact(&mut next).await.unwrap();
+            assert_eq!(&next, b"TARGET", "what follows the head is the target's");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_socks_proxy_is_told_and_what_its_answers_mean() {
+    const BOUND: &[u8] = &[0, 1, 0, 0, 0, 0, 0, 0];
+    for (login, picks, ends, want) in [
+        (false, vec![5, 0], 0, None),
+        (true, vec![5, 2, 1, 0], 0, None),
+        (true, vec![5, 2, 1, 1], 0, Some(("does not take", true))),
+        (true, vec![5, 0xff], 0, Some(("does not take", true))),
+        (false, vec![5, 0xff], 0, Some(("wants a user name", true))),
+        (false, vec![4, 0], 0, Some(("does not speak SOCKS5", true))),
+        (false, vec![5, 0], 2, Some(("not allowed by its rules", true))),
+        (false, vec![5, 0], 5, Some(("connection refused", false))),
+    ] {
+        let (mut here, mut there) = duplex(4096);
+        there.write_all(&[&picks[..], &[5, ends], BOUND].concat()).await.unwrap();
+        let got = socks5(&mut here, Destination::Name("h.test"), 443, &via(login)).await;
+        drop(here);
+        let mut told = Vec::new();
+        there.read_to_end(&mut told).await.unwrap();
+        match want {
+            None => {
+                got.unwrap();
+                let request = [&[5, 1, 0, 3, 6], &b"h.test"[..], &443_u16.to_be_bytes()].concat();
+                assert!(told.ends_with(&request), "the name goes to the proxy: {told:?}");
+                let greeting = [&[5, 1, 2, 1, 1], &b"u\x0bsecret-word"[..]].concat();
+                assert_eq!(told.starts_with(&greeting), login);
+            }
+            Some((words, is_final)) => {
+                let error = got.unwrap_err();
+                assert!(error.to_string().contains(words), "{error}");
+                assert_eq!(error.is_final(), is_final, "{error}");
+            }
+        }
+    }
+}

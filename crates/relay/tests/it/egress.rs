@@ -1,0 +1,322 @@
+//! How upstreams are reached: proxies that are real programs, certificates of a private authority, HTTP/2.
+
+use crate::support::{Builder, MODEL, PROXY_PASSWORD, gateway};
+use bytes::Bytes;
+use domain::{
+    catalog::{EndpointConfig, Proxy},
+    format::ApiFormat,
+    secret::Sealed,
+};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use testkit::{Reply, Upstream, servers};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+fn body() -> Value {
+    json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] })
+}
+
+/// Sends the endpoint through a proxy.
+fn through(builder: &mut Builder, url: &str, password: bool) {
+    let endpoint = &mut builder.parts.endpoints[0];
+    endpoint.max_retries = 0;
+    endpoint.proxy = Some(Proxy { url: url.to_owned(), username: password.then(|| "user".to_owned()), enabled: true });
+    endpoint.proxy_password = password.then(Sealed::default);
+}
+
+#[tokio::test]
+async fn requests_go_through_real_proxies_and_names_are_resolved_where_the_scheme_says() {
+    let upstream = Upstream::start().await.unwrap().always(Reply::text(["ok"]).usage(1, 1));
+    let port = upstream.base_url().rsplit(':').next().unwrap().to_owned();
+    let http = servers::Proxy::http(Some(("user", PROXY_PASSWORD))).unwrap();
+    let socks = servers::Proxy::socks5(Some(("user", PROXY_PASSWORD))).unwrap();
+    let open = servers::Proxy::socks5(None).unwrap();
+    let named = format!("localhost:{port}");
+    let resolved = format!("127.0.0.1:{port}");
+    for (url, proxy, password, logged) in [
+        (format!("http://{}", http.address()), &http, true, &named),
+        (format!("socks5h://{}", socks.address()), &socks, true, &named),
+        (format!("socks5h://{}", open.address()), &open, false, &named),
+        (format!("socks5://{}", socks.address()), &socks, true, &resolved),
+    ] {
+        let gw = gateway()
+            .candidate(ApiFormat::OpenAi, &format!("http://localhost:{port}"))
+            .allow("127.0.0.0/8")
+            .with(|builder| through(builder, &url, password))
+            .start();
+        let got = gw.post("/v1/chat/completions", &body()).await;
+        assert_eq!(got.status, 200, "{url}: {}", got.text());
+        assert!(proxy.log().contains(logged.as_str()), "{url}: {}", proxy.log());
+        // The tunnel is kept for the next request.
+        let before = proxy.log().matches(logged.as_str()).count();
+        assert_eq!(gw.post("/v1/chat/completions", &body()).await.status, 200);
+        assert_eq!(proxy.log().matches(logged.as_str()).count(), before, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_proxy_does_not_do_is_told_as_its_own_and_without_the_password() {
+    let upstream = Upstream::start().await.unwrap().always(Reply::text(["ok"]).usage(1, 1));
+    let http = servers::Proxy::http(Some(("user", "another"))).unwrap();
+    let socks = servers::Proxy::socks5(Some(("user", "another"))).unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (url, password, verdict, words) in [
+        (format!("http://{}", http.address()), false, "not_dialled", "the proxy wants a user name and password"),
+        (format!("socks5h://{}", socks.address()), true, "not_dialled", "the proxy does not take"),
+        (format!("socks5h://{}", socks.address()), false, "not_dialled", "the proxy wants a user name and password"),
+        (format!("http://{gone}"), false, "transient", "the proxy cannot be reached"),
+    ] {
+        let gw = gateway()
+            .candidate(ApiFormat::OpenAi, &upstream.base_url())
+            .allow("127.0.0.0/8")
+            .with(|builder| through(builder, &url, password))
+            .start();
+        assert_eq!(gw.post("/v1/chat/completions", &body()).await.status, 502, "{url}");
+        let attempts = gw.kept.attempts.lock().unwrap();
+        let told = format!("{:?}", attempts[0]);
+        assert!(told.contains(words), "{url}: {told}");
+        assert_eq!(attempts[0].candidate.skip_reason.as_deref(), Some(verdict), "{url}");
+        assert!(!told.contains(PROXY_PASSWORD), "{told}");
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn behind_a_proxy_addresses_are_judged_and_a_refused_one_is_no_fault_of_the_key() {
+    let proxy = servers::Proxy::socks5(None).unwrap();
+    for (base_url, scheme) in [
+        ("http://127.0.0.1:9", "socks5h"),
+        ("http://localhost:9", "socks5h"),
+        ("http://[::ffff:169.254.169.254]", "socks5h"),
+        ("http://localhost:9", "socks5"),
+    ] {
+        let gw = gateway()
+            .candidate(ApiFormat::OpenAi, base_url)
+            .with(|builder| through(builder, &format!("{scheme}://{}", proxy.address()), false))
+            .start();
+        assert_eq!(gw.post("/v1/chat/completions", &body()).await.status, 502, "{base_url}");
+        let attempts = gw.kept.attempts.lock().unwrap();
+        let verdict = attempts[0].candidate.skip_reason.as_deref();
+        assert_eq!(verdict, Some("not_dialled"), "{base_url}: {:?}", attempts[0]);
+    }
+    assert!(!proxy.log().contains("connected to"), "{}", proxy.log());
+}
+
+/// An authority, and what a server for `localhost` needs that it certified.
+struct Certified {
+    authority: CertificateDer<'static>,
+    config: ServerConfig,
+}
+
+fn certified(protocols: &[&[u8]]) -> Certified {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Certified { authority: issuer.der().clone(), config }
+}
+
+/// A server that answers every request with a chat completion, by HTTP/2 where that was agreed on.
+struct Served {
+    address: SocketAddr,
+    connections: Arc<AtomicU32>,
+    http2: Arc<AtomicU32>,
+}
+
+async fn serve(config: ServerConfig) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (connections, http2) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (accepted, spoken) = (connections.clone(), http2.clone());
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let tasks = TaskTracker::new();
+    let spawner = tasks.clone();
+    tasks.spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::Relaxed);
+            let (acceptor, spoken) = (acceptor.clone(), spoken.clone());
+            spawner.spawn(async move {
+                let Ok(tls) = acceptor.accept(tcp).await else { return };
+                let answer = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                    if request.version() == http::Version::HTTP_2 {
+                        spoken.fetch_add(1, Ordering::Relaxed);
+                    }
+                    async move {
+                        request.into_body().collect().await?;
+                        let text = json!({
+                            "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+                            "choices": [{ "index": 0, "finish_reason": "stop",
+                                          "message": { "role": "assistant", "content": "ok" } }],
+                            "usage": { "prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2 },
+                        });
+                        let response = hyper::Response::builder().header("content-type", "application/json");
+                        let body = Full::new(Bytes::from(text.to_string()));
+                        Ok::<_, hyper::Error>(response.body(body).unwrap())
+                    }
+                });
+                let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                builder.http2().max_concurrent_streams(2);
+                let _ = builder.serve_connection(TokioIo::new(tls), answer).await;
+            });
+        }
+    });
+    Served { address, connections, http2 }
+}
+
+#[tokio::test]
+async fn tls_of_a_private_authority_and_http2_where_the_peer_picks_it() {
+    const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
+    const OLD: &[&[u8]] = &[b"http/1.1"];
+    for (name, offered, wanted, trusted, host, status, http2) in [
+        ("picked", BOTH, None, true, "localhost", 200, 2),
+        ("not offered by the peer", OLD, None, true, "localhost", 200, 0),
+        ("switched off", BOTH, Some(false), true, "localhost", 200, 0),
+        ("nothing else", BOTH, Some(true), true, "localhost", 200, 2),
+        ("nothing else, and the peer does not", OLD, Some(true), true, "localhost", 502, 0),
+        ("an unknown authority", BOTH, None, false, "localhost", 502, 0),
+        ("another name", BOTH, None, true, "127.0.0.1", 502, 0),
+    ] {
+        let certified = certified(offered);
+        let served = serve(certified.config).await;
+        let gw = gateway()
+            .candidate(ApiFormat::OpenAi, &format!("https://{host}:{}", served.address.port()))
+            .allow("127.0.0.0/8")
+            .with(|builder| {
+                builder.parts.endpoints[0].max_retries = 0;
+                builder.parts.endpoints[0].config = EndpointConfig { http2: wanted, ..EndpointConfig::default() };
+                builder.authorities = trusted.then_some(certified.authority).into_iter().collect();
+            })
+            .start();
+        for _ in 0..2 {
+            let got = gw.post("/v1/chat/completions", &body()).await;
+            assert_eq!(got.status, status, "{name}: {}", got.text());
+        }
+        assert_eq!(served.http2.load(Ordering::Relaxed), http2, "{name}");
+        if status == 200 {
+            assert_eq!(served.connections.load(Ordering::Relaxed), 1, "{name}: kept for the next request");
+        } else {
+            let told = format!("{:?}", gw.kept.attempts.lock().unwrap()[0]);
+            let words = if trusted && wanted.is_some() { "TLS" } else { "certificate" };
+            assert!(told.contains(words) || told.contains("HTTP/2"), "{name}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tls_ends_at_the_upstream_also_behind_a_proxy() {
+    let certified = certified(&[b"h2"]);
+    let served = serve(certified.config).await;
+    let proxy = servers::Proxy::http(None).unwrap();
+    let gw = gateway()
+        .candidate(ApiFormat::OpenAi, &format!("https://localhost:{}", served.address.port()))
+        .allow("127.0.0.0/8")
+        .with(|builder| {
+            through(builder, &format!("http://{}", proxy.address()), false);
+            builder.authorities = vec![certified.authority];
+        })
+        .start();
+    let got = gw.post("/v1/chat/completions", &body()).await;
+    assert_eq!(got.status, 200, "{}", got.text());
+    assert_eq!(served.http2.load(Ordering::Relaxed), 1);
+}
+
+/// Waits for a request's head and says that no stream was looked at (RFC 9113, 6.8).
+async fn turn_away(tcp: &mut tokio::net::TcpStream) {
+    const HEADERS: u8 = 1;
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    tcp.read_exact(&mut [0; 24]).await.unwrap(); // the preface
+    tcp.write_all(&SETTINGS).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        tcp.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        tcp.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        if head[3] == HEADERS {
+            break;
+        }
+    }
+    tcp.write_all(&GOAWAY).await.unwrap();
+    // Until the client has closed: an early close would be a reset.
+    let _ = tcp.read_to_end(&mut Vec::new()).await;
+}
+
+#[tokio::test]
+async fn a_request_that_an_http2_peer_has_not_looked_at_is_sent_again() {
+    for refusal in ["REFUSED_STREAM", "GOAWAY", "GOAWAY after it was taken", "always"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tasks = TaskTracker::new();
+        let seen = Arc::new(AtomicU32::new(0));
+        let counted = seen.clone();
+        tasks.spawn(async move {
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                if refusal == "GOAWAY" && counted.fetch_add(1, Ordering::Relaxed) == 0 {
+                    turn_away(&mut tcp).await;
+                    continue;
+                }
+                let mut connection = h2::server::handshake(tcp).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    assert_eq!(request.uri().path(), "/v1/chat/completions");
+                    let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+                    match refusal {
+                        "GOAWAY after it was taken" if first => connection.abrupt_shutdown(h2::Reason::NO_ERROR),
+                        _ if first || refusal == "always" => respond.send_reset(h2::Reason::REFUSED_STREAM),
+                        _ => {
+                            let head = http::Response::builder().header("content-type", "application/json");
+                            let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+                            stream.send_data(Bytes::from_static(b"{\"choices\":[]}"), true).unwrap();
+                        }
+                    }
+                    if refusal == "always" && counted.load(Ordering::Relaxed) > 20 {
+                        return;
+                    }
+                }
+            }
+        });
+        let gw = gateway()
+            .candidate(ApiFormat::OpenAi, &format!("http://{address}"))
+            .allow("127.0.0.0/8")
+            .with(|builder| {
+                builder.parts.endpoints[0].max_retries = 0;
+                builder.parts.endpoints[0].config = EndpointConfig { http2: Some(true), ..EndpointConfig::default() };
+            })
+            .start();
+        let got = gw.post("/v1/chat/completions", &body()).await;
+        assert_eq!(gw.settled().candidates.len(), 1, "{refusal}: it is one attempt");
+        if refusal == "always" {
+            assert_eq!(got.status, 502);
+            assert_eq!(seen.load(Ordering::Relaxed), 3, "the tries are bounded");
+        } else if refusal == "GOAWAY after it was taken" {
+            assert_eq!(got.status, 502);
+            assert_eq!(seen.load(Ordering::Relaxed), 1, "it may have been acted on");
+        } else {
+            assert_eq!(got.status, 200, "{refusal}: {}", got.text());
+            assert!(seen.load(Ordering::Relaxed) >= 2, "{refusal}");
+        }
+    }
+}
