@@ -155,7 +155,7 @@ async fn candidate(
         }
     }
     let names = route.model.upstream_names(&route.endpoint, Some(call.caller.key.id));
-    let names = &names[..names.len().min(NAMES_MAX)];
+    let names = &names[..names.len().min(1 + OTHER_NAMES_MAX)];
     let (mut name, mut retries) = (0, 0);
     let mut last: Option<(Box<Failure>, u32)> = None;
     loop {
@@ -248,8 +248,8 @@ async fn held(core: &Core, call: &Call, planned: &Planned<'_>, waiting: &Waiting
 /// When to come back while another request probes: nobody knows its end, and a second is soon.
 const PROBE_RETRY: Duration = Duration::from_secs(1);
 
-/// Names of one model that are tried at one candidate.
-const NAMES_MAX: usize = 3;
+/// Names that are tried at one candidate after the first was not known there.
+const OTHER_NAMES_MAX: usize = 3;
 
 /// Chance for the back-off, from the request's random id.
 fn chance(call: &Call, place: Place) -> u32 {

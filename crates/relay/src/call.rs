@@ -51,6 +51,8 @@ pub(crate) struct Call {
     pub prompt_estimate: u64,
     /// Lifetime of the prompt cache that the request asked for.
     pub cache_ttl_minutes: u32,
+    /// User or key want it to be an hour wherever the body names none: a header or another block alone does not say so.
+    pub adds_ttl: bool,
     pub features: Vec<Feature>,
     pub required: BTreeMap<Capability, bool>,
     pub preferred: Vec<Capability>,

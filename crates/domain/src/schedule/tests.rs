@@ -207,7 +207,7 @@ fn three() -> Fixture {
 #[test]
 fn the_first_difference_decides_the_order() {
     type Change = fn(&mut Fixture, &mut Ask);
-    let cases: [(&str, PriorityMode, [u128; 3], Change); 7] = [
+    let cases: [(&str, PriorityMode, [u128; 3], Change); 8] = [
         ("priority, then the very format", PriorityMode::Provider, [32, 42, 12], |_, _| ()),
         ("the format the caller speaks", PriorityMode::Provider, [42, 32, 12], |_, ask| {
             ask.format = ApiFormat::ClaudeCli
@@ -229,6 +229,17 @@ fn the_first_difference_decides_the_order() {
         ("across providers, unset last", PriorityMode::GlobalKey, [12, 42, 32], |f, _| {
             f.parts.provider_keys[0].global_priority = Some(1);
             f.parts.provider_keys[2].global_priority = Some(2);
+        }),
+        ("where neither a default provider nor an adjustment counts", PriorityMode::GlobalKey, [12, 42, 32], |f, _| {
+            f.parts.provider_keys[0].global_priority = Some(1);
+            f.parts.provider_keys[2].global_priority = Some(2);
+            f.parts.users[0].default_provider_id = Some(id(30));
+            for (provider_id, priority_adjustment) in [(10, 90), (30, -90), (40, 0)] {
+                let provider_id = id(provider_id);
+                let mapping =
+                    Mapping { provider_id, priority_adjustment, weight_millionths: 1_000_000, is_enabled: true };
+                f.parts.client_keys[0].mappings.push(mapping);
+            }
         }),
         ("a preferred capability among equals", PriorityMode::GlobalKey, [12, 32, 42], |f, ask| {
             f.parts.endpoints[2].api_format = ApiFormat::OpenAi; // leaves two equals of the very format

@@ -11,30 +11,43 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Endpoints that are asked at a time.
 const AT_ONCE: usize = 8;
 
-/// The endpoints that do not answer, and why, in the order of their names.
+/// The endpoints that do not answer, and why, in the order of their names. Those that go the same way are asked once.
 pub(super) async fn all(
     endpoints: Vec<(String, Endpoint, Option<Secret>)>,
     options: ClientOptions,
 ) -> Result<Vec<(String, String)>> {
     let client = Client::new(options)?;
-    let mut waiting = endpoints.into_iter();
+    let mut ways: Vec<(Endpoint, Option<Secret>, Vec<String>)> = Vec::new();
+    for (name, endpoint, password) in endpoints {
+        match ways.iter_mut().find(|(known, ..)| goes_alike(known, &endpoint)) {
+            Some((.., names)) => names.push(name),
+            None => ways.push((endpoint, password, vec![name])),
+        }
+    }
+    let mut waiting = ways.into_iter();
     let mut running = JoinSet::new();
     let mut silent = Vec::new();
     loop {
         while running.len() < AT_ONCE
-            && let Some((name, endpoint, password)) = waiting.next()
+            && let Some((endpoint, password, names)) = waiting.next()
         {
             let client = client.clone();
             running.spawn(async move {
                 let answer = client.reach(&endpoint, password, ANSWER_WITHIN).await;
-                answer.err().map(|why| (name, format!("{} does not answer: {why}", endpoint.base_url)))
+                let why = answer.err().map(|why| format!("{} does not answer: {why}", endpoint.base_url));
+                why.map(|why| names.into_iter().map(|name| (name, why.clone())).collect::<Vec<_>>())
             });
         }
         match running.join_next().await {
             None => break,
-            Some(done) => silent.extend(done?),
+            Some(done) => silent.extend(done?.into_iter().flatten()),
         }
     }
     silent.sort();
     Ok(silent)
+}
+
+fn goes_alike(one: &Endpoint, other: &Endpoint) -> bool {
+    let way = |endpoint: &Endpoint| (endpoint.base_url.clone(), endpoint.config.http2, endpoint.live_proxy().cloned());
+    way(one) == way(other) && one.proxy_password == other.proxy_password
 }

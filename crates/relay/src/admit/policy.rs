@@ -95,7 +95,10 @@ pub(crate) fn understand(
     let required =
         required_capabilities(&model, caller.user.as_deref(), &caller.key, &asked_capabilities(&headers), &detected);
     let prefers_long = model.supported_capabilities.contains(&Capability::Context1m) && asks_long(&headers);
-    let one_hour = peek.cache.one_hour || (required.get(&Capability::Cache1h) == Some(&true) && peek.cache.any);
+    let requires_hour = |required: &BTreeMap<_, _>| required.get(&Capability::Cache1h) == Some(&true);
+    let standing = || required_capabilities(&model, caller.user.as_deref(), &caller.key, &BTreeMap::new(), &[]);
+    let adds_ttl = peek.cache.any && requires_hour(&required) && requires_hour(&standing());
+    let one_hour = peek.cache.one_hour || adds_ttl;
     let session = client::session(&headers, &peek, &body);
     let call = Call {
         id: arrival.id,
@@ -119,6 +122,7 @@ pub(crate) fn understand(
         affinity: affinity(caller.key.id, session, format, model.id),
         prompt_estimate: estimate,
         cache_ttl_minutes: if one_hour { 60 } else { 5 },
+        adds_ttl,
         features: features(&peek, is_stream),
         required,
         preferred: if prefers_long { vec![Capability::Context1m] } else { Vec::new() },

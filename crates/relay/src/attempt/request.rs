@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use domain::{
     catalog::{Endpoint, HeaderMode, Proxy},
-    format::{ApiFormat, Capability, RequestType},
+    format::{ApiFormat, RequestType},
     ports::Keyring,
     secret::Secret,
 };
@@ -292,7 +292,7 @@ pub(crate) fn body(
     if streams_chat && endpoint.config.include_usage != Some(false) {
         edits.extend(recode::ask_usage(peek));
     }
-    if wire == Wire::Anthropic && call.required.get(&Capability::Cache1h) == Some(&true) && peek.cache.any {
+    if wire == Wire::Anthropic && call.adds_ttl && peek.cache.any {
         edits.extend(recode::add_ttl(peek));
     }
     if let Some(maximum) = maximum.set {

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod bytes;
+mod chosen;
 mod convert;
 mod converted_endings;
 mod counting;
