@@ -144,7 +144,7 @@ fn parts(case: &Case) -> Parts {
             default_provider_id: None,
             quota: Budget { account: Account::User(id(1)), limit: None, spent: NanoUsd::ZERO, ends_at: None },
         }],
-        client_keys: vec![ClientKey {
+        client_keys: vec![Box::new(ClientKey {
             id: id(2),
             user_id: Some(id(1)),
             name: "laptop".to_owned(),
@@ -161,7 +161,7 @@ fn parts(case: &Case) -> Parts {
             is_locked: false,
             expires_at: None,
             mappings: Vec::new(),
-        }],
+        })],
         global_models: vec![GlobalModel {
             id: id(3),
             name: "m".to_owned(),

@@ -159,7 +159,7 @@ impl State {
             shipped: Mark::default(),
             settings: self.settings.clone(),
             users: self.users.rows().map(Person::user).collect(),
-            client_keys: self.client_keys.rows().map(Key::client_key).collect(),
+            client_keys: self.client_keys.rows().map(|key| Box::new(key.client_key())).collect(),
             providers: self.providers.rows().map(|row| row.provider(NanoUsd::ZERO)).collect(),
             endpoints: self.endpoints.rows().map(EndpointRow::endpoint).collect(),
             provider_keys: self.provider_keys.rows().map(ProviderKeyRow::provider_key).collect(),

@@ -1,6 +1,6 @@
 //! From rows to an indexed snapshot.
 
-use super::{Catalog, Parts, Route};
+use super::{Catalog, ClientKey, Parts, Route};
 use crate::ids::{EndpointId, GlobalModelId, ModelId, ProviderId, ProviderKeyId};
 use std::{collections::HashMap, sync::Arc};
 
@@ -46,7 +46,7 @@ impl Catalog {
                 // The owner is deleted: the key is unknown from here on.
                 continue;
             }
-            let key = Arc::new(key);
+            let key: Arc<ClientKey> = Arc::from(key);
             for hash in [Some(key.key_hash), key.previous_key_hash].into_iter().flatten() {
                 if let Some(other) = catalog.by_hash.insert(hash, key.clone())
                     && other.id != key.id

@@ -19,8 +19,12 @@ pub struct Parts {
     pub settings: Settings,
     /// Users that are not deleted.
     pub users: Vec<User>,
-    /// All client keys, with their mappings.
-    pub client_keys: Vec<ClientKey>,
+    /// All client keys, with their mappings; boxed, so that many of them never lie in memory twice.
+    #[allow(
+        clippy::vec_box,
+        reason = "a large vector would double while it grows, and again when each key gets its count"
+    )]
+    pub client_keys: Vec<Box<ClientKey>>,
     /// All providers.
     pub providers: Vec<Provider>,
     /// All endpoints.

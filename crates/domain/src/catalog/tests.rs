@@ -166,7 +166,7 @@ impl Fixture {
         Self {
             parts: Parts {
                 users: vec![user],
-                client_keys: vec![key],
+                client_keys: vec![Box::new(key)],
                 providers: vec![provider(Self::PROVIDER, "acme")],
                 endpoints: vec![endpoint(Self::ENDPOINT, Self::PROVIDER, ApiFormat::OpenAi)],
                 provider_keys: vec![provider_key(Self::PROVIDER_KEY, Self::ENDPOINT)],

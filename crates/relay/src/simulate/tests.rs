@@ -75,7 +75,7 @@ fn catalog(keys: &[(i32, Option<u32>)]) -> Arc<Catalog> {
     };
     let mut parts = Parts {
         users: vec![user],
-        client_keys: vec![client(0), client(1)],
+        client_keys: vec![Box::new(client(0)), Box::new(client(1))],
         global_models: vec![model],
         ..Parts::default()
     };

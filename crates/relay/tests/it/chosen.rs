@@ -26,7 +26,8 @@ fn marked(ttl: Option<&str>) -> Value {
 #[tokio::test(start_paused = true)]
 async fn only_a_user_or_a_key_that_wants_the_hour_adds_it_to_what_names_no_lifetime() {
     type Change = fn(&mut Builder);
-    let cases: [(&str, Change, Option<&str>, Option<&str>, bool); 7] = [
+    type Case = (&'static str, Change, Option<&'static str>, Option<&'static str>, bool);
+    let cases: [Case; 7] = [
         ("the key", |b| force(b, true), None, None, true),
         ("the user", user, None, None, true),
         ("the user, and the header says so too", user, Some("cache_1h"), None, true),

@@ -209,7 +209,7 @@ pub(crate) fn gateway() -> Builder {
         revision: 1,
         settings: Settings::default(),
         users: vec![user],
-        client_keys: vec![key],
+        client_keys: vec![Box::new(key)],
         global_models: vec![model],
         ..Parts::default()
     };

@@ -207,7 +207,7 @@ fn hash(column: &str, bytes: &[u8]) -> Result<KeyHash, DbError> {
 pub(crate) async fn catalog_any_owner(
     tx: &mut Tx,
     mut make: impl FnMut(ClientKeyRow) -> ClientKey,
-) -> Result<Vec<ClientKey>, DbError> {
+) -> Result<Vec<Box<ClientKey>>, DbError> {
     const PAGE: usize = 1_000;
     let mut keys = Vec::new();
     let mut last = Uuid::nil();
@@ -216,7 +216,7 @@ pub(crate) async fn catalog_any_owner(
         let page: Vec<ClientKeyRow> = super::page(tx, &condition, vec![last.into()]).await?;
         let whole = page.len() == PAGE;
         last = page.last().map_or(last, |row| row.id.uuid());
-        keys.extend(page.into_iter().map(&mut make));
+        keys.extend(page.into_iter().map(|row| Box::new(make(row))));
         if !whole {
             return Ok(keys);
         }
