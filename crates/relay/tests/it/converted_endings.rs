@@ -2,26 +2,16 @@
 
 use crate::{
     convert::{answer, ask, closing_mark, counts, error_message, pairs, said},
+    endings::read_ready,
     support::{MODEL, PROVIDER_KEY, gateway, post, read, scripted},
 };
 use domain::{
     format::{ApiFormat, OnDisconnect, Status, UsageSource},
     records::AttemptOutcome,
 };
-use http_body_util::BodyExt;
-use relay::Body;
 use std::{sync::Arc, time::Duration};
 use testkit::Reply;
-use tokio::{sync::Semaphore, time::timeout};
-
-/// Reads what comes without waiting for anything but the upstream.
-async fn read_ready(body: &mut Body) -> String {
-    let mut text = String::new();
-    while let Ok(Some(Ok(frame))) = timeout(Duration::from_millis(1), body.frame()).await {
-        text.push_str(&String::from_utf8_lossy(&frame.into_data().unwrap()));
-    }
-    text
-}
+use tokio::sync::Semaphore;
 
 #[tokio::test(start_paused = true)]
 async fn the_converted_closing_frame_waits_for_the_journal_and_everything_before_it_passes() {

@@ -40,7 +40,7 @@ fn first_content(format: ApiFormat) -> usize {
 }
 
 /// Reads what comes without waiting for anything but the upstream.
-async fn read_ready(body: &mut Body) -> String {
+pub(crate) async fn read_ready(body: &mut Body) -> String {
     let mut text = String::new();
     while let Ok(Some(Ok(frame))) = timeout(Duration::from_millis(1), body.frame()).await {
         text.push_str(&String::from_utf8_lossy(&frame.into_data().unwrap()));
