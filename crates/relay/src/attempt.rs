@@ -3,6 +3,7 @@
 mod exchange;
 mod inspect;
 pub(crate) mod limits;
+mod refusal;
 mod request;
 mod sanitise;
 mod verdict;
@@ -11,7 +12,7 @@ mod waiting;
 pub(crate) use exchange::{Changes, Commit, Failure, Sending, Shape, Tap};
 pub(crate) use request::Targets;
 pub(crate) use sanitise::{Hidden, sanitise, without_key};
-pub(crate) use verdict::judge_words;
+pub(crate) use verdict::judge;
 
 use crate::{
     Core,

@@ -1,6 +1,7 @@
 //! Answers on their way to the client.
 
 pub(crate) mod drain;
+mod patience;
 mod relayed;
 mod source;
 mod transcode;

@@ -20,7 +20,10 @@ use domain::{
     limit::concurrency::Permit,
     ports::{Answer, NotRecorded},
     records::{AttemptEnded, AttemptOutcome, CONVERTED, CandidateRow, TRACE_MAX, Trace, TraceEntry},
-    schedule::{Skip, attempt::Deadline},
+    schedule::{
+        Skip,
+        attempt::{Deadline, Verdict},
+    },
 };
 use std::{future::poll_fn, mem, sync::Arc};
 
@@ -57,7 +60,7 @@ pub(crate) enum Ending {
     /// Our own error.
     Refused { status: u16, error_type: &'static str, message: String },
     /// The upstream broke after the commit.
-    Broke { message: String },
+    Broke { message: String, deadline: Option<Deadline> },
     /// The client left; `drained` if the upstream was read to its end all the same.
     Left { drained: bool },
 }
@@ -179,10 +182,7 @@ impl Flight {
         }
         flown.deadline = failure.deadline.or(flown.deadline);
         let mut row = flown.row(&open, AttemptOutcome::Failed);
-        row.skip_reason = Some(match failure.deadline {
-            Some(deadline) => format!("{}: {deadline}", failure.verdict),
-            None => failure.verdict.as_str().to_owned(),
-        });
+        row.skip_reason = Some(verdict_named(failure.verdict, failure.deadline));
         row.status_code = failure.status;
         row.error_type = failure.facts.kind.clone().or_else(|| failure.facts.code.clone());
         failure.message = without_key(&flown.core, &open.route.key, mem::take(&mut failure.message));
@@ -213,13 +213,6 @@ impl Flight {
             } else {
                 flown.trace.more += 1;
             }
-        }
-    }
-
-    /// The answer stopped coming.
-    pub(crate) fn ran_out(&mut self, deadline: Deadline) {
-        if let Some(flown) = &mut self.0 {
-            flown.deadline = Some(deadline);
         }
     }
 
@@ -323,6 +316,14 @@ impl Drop for Flight {
             return;
         }
         let _ = meter::settle(*flown, &Ending::Left { drained: false }, &Measured::default(), false);
+    }
+}
+
+/// A verdict as rows have it: with the deadline that led to it.
+pub(crate) fn verdict_named(verdict: Verdict, deadline: Option<Deadline>) -> String {
+    match deadline {
+        Some(deadline) => format!("{verdict}: {deadline}"),
+        None => verdict.as_str().to_owned(),
     }
 }
 

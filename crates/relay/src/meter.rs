@@ -6,9 +6,9 @@ pub(crate) use metrics::Metrics;
 
 use crate::{
     Core,
-    attempt::{Changes, without_key},
+    attempt::{Changes, judge, limits, without_key},
     call::Call,
-    flight::{Ending, Flown, Open, clipped, millis},
+    flight::{Ending, Flown, Open, clipped, millis, verdict_named},
     health,
 };
 use domain::{
@@ -19,10 +19,12 @@ use domain::{
     ports::{Answer, NotRecorded},
     price::{EffectivePrice, TokenCounts},
     records::{AttemptOutcome, CandidateRow, Progress, RequestMetadata, Settled, UsageRow},
+    schedule::{adaptive::Hints, attempt::Verdict},
 };
+use http::HeaderMap;
 use std::{fmt::Write, sync::Arc};
 use tracing::{error, info};
-use wire::{Seen, Usage, estimate};
+use wire::{ErrorFacts, Seen, Usage, estimate};
 
 /// What was measured of an answer while it passed.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +37,27 @@ pub(crate) struct Measured {
     /// What its conversion lost.
     pub losses: Vec<String>,
     /// The error inside the answer.
-    pub error: Option<(Option<String>, Option<String>)>,
+    pub error: Option<Inside>,
+}
+
+/// An error inside an answer that had begun.
+#[derive(Debug, Clone)]
+pub(crate) struct Inside {
+    pub kind: Option<String>,
+    pub message: Option<String>,
+    pub verdict: Verdict,
+    pub hints: Hints,
+}
+
+impl Inside {
+    fn of(facts: &ErrorFacts) -> Self {
+        Self {
+            kind: facts.kind.clone().or_else(|| facts.code.clone()),
+            message: facts.message.clone(),
+            verdict: judge(200, facts),
+            hints: limits::read(&HeaderMap::new(), facts),
+        }
+    }
 }
 
 impl Measured {
@@ -47,11 +69,13 @@ impl Measured {
             output_bytes: seen.output_text_bytes,
             delivered,
             losses: Vec::new(),
-            error: seen
-                .error
-                .as_ref()
-                .map(|facts| (facts.kind.clone().or_else(|| facts.code.clone()), facts.message.clone())),
+            error: seen.error.as_ref().map(Inside::of),
         }
+    }
+
+    /// What it means that the answer failed.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.error.as_ref().map_or(Verdict::Transient, |error| error.verdict)
     }
 }
 
@@ -151,7 +175,7 @@ fn billed(tokens: &TokenCounts, call: &Call, route: &Route, delivered: bool) -> 
 /// What is known of an answer while it is relayed; `None` of one that is not billed.
 pub(crate) fn progress(flown: &Flown, measured: &Measured) -> Option<Progress> {
     let route = &flown.open.as_ref()?.route;
-    let (tokens, source) = vector(flown, &Ending::Broke { message: String::new() }, measured);
+    let (tokens, source) = vector(flown, &Ending::Broke { message: String::new(), deadline: None }, measured);
     if source == UsageSource::None {
         return None;
     }
@@ -199,10 +223,15 @@ pub(crate) fn settle(
     };
     let (error_type, error_message) = match ending {
         Ending::Completed => (None, None),
-        Ending::AnsweredFailure => measured.error.clone().unwrap_or_default(),
+        Ending::AnsweredFailure => {
+            measured.error.clone().map_or((None, None), |Inside { kind, message, .. }| (kind, message))
+        }
         Ending::HandedOn { error_type, message, .. } => (error_type.clone(), Some(message.clone())),
         Ending::Refused { error_type, message, .. } => (Some((*error_type).to_owned()), Some(message.clone())),
-        Ending::Broke { message } => (Some("upstream_broke".to_owned()), Some(message.clone())),
+        Ending::Broke { message, deadline } => {
+            flown.deadline = deadline.or(flown.deadline);
+            (Some("upstream_broke".to_owned()), Some(message.clone()))
+        }
         Ending::Left { .. } => (Some("client_left".to_owned()), None),
     };
     let mut open = flown.open.take();
@@ -212,7 +241,8 @@ pub(crate) fn settle(
     };
     if let Some(open) = &mut open {
         health::settled(&core, &call, open, ending, &tokens, measured);
-        flown.rows.push(last_row(&flown, open, ending, error_type.as_deref(), error_message.as_deref()));
+        let row = last_row(&flown, open, ending, measured.verdict(), error_type.as_deref(), error_message.as_deref());
+        flown.rows.push(row);
     }
     // The candidate that answered, else the last one tried.
     let last = flown.rows.last().map(|row| (row.key_id, row.upstream_model.clone()));
@@ -300,18 +330,20 @@ fn last_row(
     flown: &Flown,
     open: &Open,
     ending: &Ending,
+    verdict: Verdict,
     error_type: Option<&str>,
     message: Option<&str>,
 ) -> CandidateRow {
-    let (outcome, verdict) = match ending {
+    let (outcome, counted) = match ending {
         Ending::Completed => (AttemptOutcome::Success, "success"),
         Ending::Left { .. } => (AttemptOutcome::Cancelled, "cancelled"),
-        _ => (AttemptOutcome::Failed, "transient"),
+        _ => (AttemptOutcome::Failed, verdict.as_str()),
     };
-    flown.core.metrics.attempt(verdict);
+    flown.core.metrics.attempt(counted);
     let mut row = flown.row(open, outcome);
     if outcome == AttemptOutcome::Failed {
-        row.skip_reason = Some(verdict.to_owned());
+        let deadline = if let Ending::Broke { deadline, .. } = ending { *deadline } else { None };
+        row.skip_reason = Some(verdict_named(verdict, deadline));
         row.error_type = error_type.map(str::to_owned);
         row.error_message = message.map(clipped);
     }

@@ -1,15 +1,16 @@
 //! One exchange with an upstream: from sending to an answer that may be committed, or to a verdict.
 
 use super::{
-    inspect, limits,
+    inspect,
+    refusal::{self, Refused},
     request::{self, Draft},
-    until, verdict,
+    until,
 };
 use crate::{
     Core,
     body::Source,
     call::{Call, Prompt},
-    coding::{Coding, Decoder, decode},
+    coding::{Coding, Decoder},
     convert::{self, Recast},
     upstream::{self, SendError, Timing},
 };
@@ -30,8 +31,6 @@ use wire::{ErrorFacts, Seen, StreamTap, Usage, WholeTap, Wire};
 const CONNECT: Duration = Duration::from_secs(10);
 /// A stream's first event, where thinking does not explain a longer silence.
 const FIRST_EVENT: Duration = Duration::from_mins(2);
-/// Bytes of a refusal that are read.
-const ERROR_MAX: usize = 64 * 1024;
 /// A whole answer that is decoded beside its relay.
 const DECODED_MAX: u64 = 64 * 1024 * 1024;
 
@@ -105,10 +104,12 @@ pub(crate) struct Commit {
     pub rest: Bytes,
     pub source: Source,
     pub timing: Timing,
+    /// When the request was sent.
+    pub sent: Instant,
     /// From sending to the first piece of the answer.
     pub first_byte_ms: u32,
-    /// Longest silence in what follows.
-    pub idle: Duration,
+    /// The endpoint's `timeout`: of a stream the longest silence in what follows, otherwise the whole attempt.
+    pub timeout: Duration,
     /// What the upstream speaks.
     pub wire: Wire,
     /// How it is converted: a stream on its way, a whole answer has been.
@@ -124,16 +125,6 @@ pub(crate) struct Changes {
     pub edits: Vec<&'static str>,
     /// What its conversion lost.
     pub losses: Vec<String>,
-}
-
-/// An upstream's refusal, as it came.
-pub(crate) struct Refused {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    /// At most [`ERROR_MAX`] bytes, decoded.
-    pub body: Bytes,
-    /// More came than was read.
-    pub cut: bool,
 }
 
 /// A failed exchange.
@@ -289,23 +280,16 @@ impl Exchange {
         let sent = Instant::now();
         let (own, name) =
             if wants_stream { (sent + first_event, Deadline::FirstEvent) } else { (sent + timeout, Deadline::Whole) };
-        let named = |total_first| if total_first { Deadline::Total } else { name };
+        let within = Within { sent, own, name, total };
 
-        let answer = match until(client.send(call), own, total).await {
+        let answer = match within.of(client.send(call)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(unsent(&error)),
-            Err(total_first) => return Err(Failure::late(named(total_first))),
+            Err(deadline) => return Err(Failure::late(deadline)),
         };
-        let mut commit = match begin(answer, wire, timeout, max_bytes, &accepted)? {
+        let mut commit = match begin(answer, wire, timeout, max_bytes, &accepted, within)? {
             Begun::Accepted(commit) => commit,
-            Begun::Refused(judged, timing) => {
-                let mut failure = match until(judged, own, total).await {
-                    Ok(failure) => failure,
-                    Err(total_first) => Failure::late(named(total_first)),
-                };
-                failure.timing = Some(timing);
-                return Err(failure);
-            }
+            Begun::Refused(judged) => return Err(judged.await),
         };
         commit.recast = recast;
         let inspected = match commit.shape {
@@ -328,39 +312,61 @@ impl Exchange {
     }
 }
 
+/// The deadlines of an attempt until its answer is judged.
+#[derive(Clone, Copy)]
+pub(super) struct Within {
+    sent: Instant,
+    /// The attempt's own, by its name.
+    own: Instant,
+    name: Deadline,
+    total: Instant,
+}
+
+impl Within {
+    /// Runs a future until the earlier of both, which an error names.
+    pub(super) async fn of<F: Future>(self, future: F) -> std::result::Result<F::Output, Deadline> {
+        let output = until(future, self.own, self.total).await;
+        output.map_err(|total_first| if total_first { Deadline::Total } else { self.name })
+    }
+}
+
 /// What an answer's head says.
 enum Begun {
     /// Its body decides.
     Accepted(Box<Commit>),
     /// Its body tells why. On the heap, like all that only failures need: the room of an exchange is every request's.
-    Refused(Pin<Box<dyn Future<Output = Box<Failure>> + Send>>, Timing),
+    Refused(Pin<Box<dyn Future<Output = Box<Failure>> + Send>>),
 }
 
 /// Judges an answer by its head, and sets up how its body is read.
 fn begin(
     answer: upstream::Answer,
     wire: Wire,
-    idle: Duration,
+    timeout: Duration,
     max_bytes: u64,
     accepted: &HeaderValue,
+    within: Within,
 ) -> Result<Begun> {
     let upstream::Answer { status, headers, body, timing } = answer;
     let coding =
         headers.get(header::CONTENT_ENCODING).map_or(Ok(None), |value| Coding::parse(value.to_str().unwrap_or("?")));
-    let Ok(coding) = coding else {
-        return Err(Failure::new(Verdict::EndpointFault, "the answer has an unknown content-encoding"));
-    };
     if !status.is_success() {
         let source = Source::new(body, None, max_bytes);
-        return Ok(Begun::Refused(Box::pin(refused(status, headers, source, coding)), timing));
+        let judged = async move {
+            let mut failure = refusal::read(status, headers, source, coding, within).await;
+            failure.timing = Some(timing);
+            failure
+        };
+        return Ok(Begun::Refused(Box::pin(judged)));
     }
-    let shape = shape_of(&headers);
-    let Some(shape) = shape else {
-        let mut failure = Failure::new(Verdict::EndpointFault, "the answer is an HTML page");
+    let fails = |verdict, message| {
+        let mut failure = Failure::new(verdict, message);
         (failure.status, failure.timing) = (Some(status.as_u16()), Some(timing));
-        return Err(failure);
+        failure
     };
-    let broken_coding = |_| Failure::new(Verdict::Transient, "the answer's coding cannot be set up");
+    let coding = coding.map_err(|()| fails(Verdict::EndpointFault, "the answer has an unknown content-encoding"))?;
+    let shape = shape_of(&headers).ok_or_else(|| fails(Verdict::EndpointFault, "the answer is an HTML page"))?;
+    let broken_coding = |_| fails(Verdict::Transient, "the answer's coding cannot be set up");
     // A coded stream is decoded for good, as is what the client did not ask for; else a coded whole body passes as it
     // is, and is decoded beside.
     let passes = shape != Shape::Stream && coding.is_none_or(|coding| coding.is_among(accepted));
@@ -387,8 +393,9 @@ fn begin(
         rest: Bytes::new(),
         source,
         timing,
+        sent: within.sent,
         first_byte_ms: 0,
-        idle,
+        timeout,
         wire,
         recast: None,
         losses: Vec::new(),
@@ -430,34 +437,6 @@ fn unsent(error: &SendError) -> Box<Failure> {
     };
     let mut failure = Failure::new(verdict, error.to_string());
     failure.deadline = matches!(error, SendError::ConnectTimeout).then_some(Deadline::Connect);
-    failure
-}
-
-/// Reads a refusal and judges it.
-async fn refused(status: StatusCode, headers: HeaderMap, mut source: Source, coding: Option<Coding>) -> Box<Failure> {
-    let mut raw = Vec::new();
-    let mut cut = false;
-    while let Some(Ok(piece)) = source.next().await {
-        let room = ERROR_MAX - raw.len();
-        raw.extend_from_slice(&piece[..piece.len().min(room)]);
-        if piece.len() > room {
-            cut = true;
-            break;
-        }
-    }
-    let body = match coding {
-        Some(coding) => decode(coding, &raw, ERROR_MAX as u64).unwrap_or_default(),
-        None => raw,
-    };
-    let facts = wire::read_error(&body);
-    let verdict = verdict::judge(status.as_u16(), &facts);
-    let message = facts.message.clone().unwrap_or_else(|| format!("status {status}"));
-    let mut failure = Failure::new(verdict, message);
-    failure.hints = limits::read(&headers, &facts);
-    failure.retry_after = failure.hints.retry_after;
-    failure.status = Some(status.as_u16());
-    failure.facts = facts;
-    failure.answer = Some(Refused { status, headers, body: body.into(), cut });
     failure
 }
 

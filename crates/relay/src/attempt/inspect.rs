@@ -5,6 +5,7 @@ use super::{
     limits, until, verdict,
 };
 use domain::schedule::attempt::{Deadline, Verdict};
+use http::HeaderMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use wire::{ErrorFacts, Frame, convert::EVENT_MAX};
@@ -42,7 +43,9 @@ pub(super) async fn stream(
                         commit.closing = commit.passed.pop();
                         Ok(())
                     }
-                    Some(Frame::Error) => Err(error_inside(&tap.seen().error.clone().unwrap_or_default())),
+                    Some(Frame::Error) => {
+                        Err(error_inside(&commit.headers, &tap.seen().error.clone().unwrap_or_default()))
+                    }
                     _ => Err(Failure::new(Verdict::Transient, "the stream ended before its first content")),
                 };
             }
@@ -61,9 +64,11 @@ pub(super) async fn stream(
             at += used;
             any |= frame.is_some();
             match frame {
-                Some(Frame::Error) => return Err(error_inside(&tap.seen().error.clone().unwrap_or_default())),
+                Some(Frame::Error) => {
+                    return Err(error_inside(&commit.headers, &tap.seen().error.clone().unwrap_or_default()));
+                }
                 Some(Frame::Closing) if tap.seen().error.is_some() && tap.seen().content_events == 0 => {
-                    return Err(error_inside(&tap.seen().error.clone().unwrap_or_default()));
+                    return Err(error_inside(&commit.headers, &tap.seen().error.clone().unwrap_or_default()));
                 }
                 Some(Frame::Closing) => {
                     commit.passed.push(piece.slice(..began));
@@ -114,7 +119,7 @@ pub(super) async fn whole(commit: &mut Commit, sent: Instant, own: Instant, tota
             }
         } else if read >= INSPECT_WHOLE {
             return match commit.tap.seen().and_then(|seen| seen.error.clone()) {
-                Some(facts) => Err(error_inside(&facts)),
+                Some(facts) => Err(error_inside(&commit.headers, &facts)),
                 None => Ok(()),
             };
         }
@@ -131,7 +136,7 @@ pub(super) async fn whole(commit: &mut Commit, sent: Instant, own: Instant, tota
     }
     commit.complete = true;
     match commit.tap.seen().and_then(|seen| seen.error.clone()) {
-        Some(facts) => Err(error_inside(&facts)),
+        Some(facts) => Err(error_inside(&commit.headers, &facts)),
         None => Ok(()),
     }
 }
@@ -150,10 +155,10 @@ pub(super) async fn opaque(commit: &mut Commit, sent: Instant, own: Instant, tot
 }
 
 /// An error inside a 2xx.
-fn error_inside(facts: &ErrorFacts) -> Box<Failure> {
+fn error_inside(headers: &HeaderMap, facts: &ErrorFacts) -> Box<Failure> {
     let message = facts.message.clone().unwrap_or_else(|| "an error inside a success".to_owned());
     let mut failure = Failure::new(verdict::judge(200, facts), message);
-    failure.hints = limits::read(&http::HeaderMap::new(), facts);
+    failure.hints = limits::read(headers, facts);
     failure.retry_after = failure.hints.retry_after;
     failure.facts = facts.clone();
     failure

@@ -8,12 +8,6 @@ pub(crate) fn judge(status: u16, facts: &ErrorFacts) -> Verdict {
     by_body(status, facts).unwrap_or_else(|| by_status(status, facts))
 }
 
-/// Judges an error of which only type and message are kept: one that came in an answer that had begun.
-pub(crate) fn judge_words(kind: Option<&str>, message: Option<&str>) -> Verdict {
-    let owned = |text: Option<&str>| text.map(str::to_owned);
-    judge(200, &ErrorFacts { kind: owned(kind), message: owned(message), ..ErrorFacts::default() })
-}
-
 /// What code, type or message say on their own; generic words such as `invalid_request_error` say nothing.
 fn by_body(status: u16, facts: &ErrorFacts) -> Option<Verdict> {
     let words = [facts.code.as_deref(), facts.kind.as_deref(), facts.reason.as_deref()];
@@ -31,6 +25,8 @@ fn by_body(status: u16, facts: &ErrorFacts) -> Option<Verdict> {
         "invalid_api_key",
         "authentication_error",
         "API_KEY_INVALID",
+        "CONSUMER_SUSPENDED",
+        "BILLING_DISABLED",
         "UNAUTHENTICATED",
     ]) || begins(&[
         "your credit balance is too low",

@@ -4,7 +4,7 @@
 //! The body owns the request's ending: at the closing frame, at a break, or when it is dropped, there is one settlement.
 //! The closing frame waits until the journal has it; everything before passes at once.
 
-use super::{Aborted, Framing, Source, drain, source::Broken};
+use super::{Aborted, Framing, Source, drain, patience::Patience, source::Broken};
 use crate::{
     attempt::{Commit, Shape, Tap},
     call::Call,
@@ -59,7 +59,7 @@ pub(crate) struct Relayed {
     losses: Vec<String>,
     parked: Option<Parked>,
     resettle: Option<Box<Resettle>>,
-    idle: Idle,
+    patience: Patience,
     /// When the journal was last told how far it is.
     noted: Option<Instant>,
     length: Option<u64>,
@@ -76,19 +76,11 @@ struct Parked {
     patience: Option<Pin<Box<Sleep>>>,
 }
 
-/// Silence of the upstream; a client that does not read is no silence.
-struct Idle {
-    limit: Duration,
-    since: Instant,
-    client_waits: bool,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
 impl Relayed {
     /// Takes a committed answer over; `length` is its exact size, if nothing will change it.
     pub(crate) fn new(flight: Flight, call: Arc<Call>, commit: Commit, framing: Framing, length: Option<u64>) -> Self {
-        let Commit { shape, tap, passed, closing, rest, source, idle, complete, wire, losses, .. } = commit;
-        let idle = Idle { limit: idle, since: Instant::now(), client_waits: false, timer: None };
+        let Commit { shape, tap, passed, closing, rest, source, sent, timeout, complete, wire, losses, .. } = commit;
+        let patience = Patience::new(shape, sent, timeout);
         let mut relayed = Self {
             flight,
             call,
@@ -105,7 +97,7 @@ impl Relayed {
             mid_event: false,
             parked: None,
             resettle: None,
-            idle,
+            patience,
             noted: None,
             length,
             delivered: false,
@@ -130,7 +122,7 @@ impl Relayed {
         }
         if self.shape == Shape::Stream {
             if closing.is_some() {
-                self.noted = Some(self.idle.since); // nothing comes between this and the settlement
+                self.noted = Some(self.patience.read()); // nothing comes between this and the settlement
             }
             self.leave(passed);
             if let Some(closing) = closing {
@@ -160,7 +152,7 @@ impl Relayed {
                     continue;
                 }
                 self.delivered = true;
-                self.idle.client_waits = true;
+                self.patience.hand_on();
                 if let Some(length) = &mut self.length {
                     *length = length.saturating_sub(bytes.len() as u64);
                 }
@@ -183,20 +175,18 @@ impl Relayed {
                 continue;
             }
             let Some(source) = &mut self.source else { return Poll::Ready(None) };
-            if mem::take(&mut self.idle.client_waits) {
-                self.idle.since = Instant::now();
-            }
+            self.patience.go_on();
             match source.poll_next(cx) {
                 Poll::Ready(Some(Ok(piece))) => {
-                    self.idle.since = Instant::now();
+                    self.patience.came();
                     self.take(piece);
                 }
                 Poll::Ready(Some(Err(broken))) => self.broke(&broken),
                 Poll::Ready(None) => self.ended(),
                 Poll::Pending => {
-                    ready!(self.idle.poll(cx));
-                    self.flight.ran_out(Deadline::Idle);
-                    self.broke_off("the idle deadline passed");
+                    ready!(self.patience.poll(cx));
+                    let deadline = self.patience.name();
+                    self.broke_by(&format!("the {deadline} deadline passed"), Some(deadline));
                 }
             }
         }
@@ -308,12 +298,12 @@ impl Relayed {
     fn leave(&mut self, pieces: Vec<Bytes>) {
         let framed = self.framed(pieces);
         self.out.extend(framed);
-        let due = self.noted.is_none_or(|noted| self.idle.since - noted >= PROGRESS_EVERY);
+        let due = self.noted.is_none_or(|noted| self.patience.read() - noted >= PROGRESS_EVERY);
         if let Some(flown) = self.flight.flown().filter(|_| due && !self.complete && !self.out.is_empty()) {
             if let Some(progress) = meter::progress(flown, &self.measured()) {
                 flown.core.ports.recorder.progress(progress);
             }
-            self.noted = Some(self.idle.since);
+            self.noted = Some(self.patience.read());
         }
     }
 
@@ -337,7 +327,8 @@ impl Relayed {
             (false, _) => Ending::Completed,
             (true, true) => Ending::AnsweredFailure,
             (true, false) => {
-                Ending::Broke { message: measured.error.clone().and_then(|(_, message)| message).unwrap_or_default() }
+                let message = measured.error.as_ref().and_then(|error| error.message.clone()).unwrap_or_default();
+                Ending::Broke { message, deadline: None }
             }
         };
         // Gemini may report more after the chunk that finishes; converted, it is complete at its end.
@@ -421,11 +412,15 @@ impl Relayed {
 
     /// The upstream broke after the commit: a stream ends with an error event, a whole body is cut.
     fn broke_off(&mut self, why: &str) {
+        self.broke_by(why, None);
+    }
+
+    fn broke_by(&mut self, why: &str, deadline: Option<Deadline>) {
         self.source = None;
         if self.flight.flown().is_none() {
             return; // the closing frame has left; what breaks after it is nobody's loss
         }
-        let recorded = self.flight.end(&Ending::Broke { message: why.to_owned() }, &self.measured());
+        let recorded = self.flight.end(&Ending::Broke { message: why.to_owned(), deadline }, &self.measured());
         let request_id = self.call.id.to_string();
         let problem = Problem {
             class: Class::Upstream,
@@ -453,20 +448,6 @@ impl Parked {
             return Poll::Ready(());
         }
         self.patience.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + ACK_WAIT))).as_mut().poll(cx)
-    }
-}
-
-impl Idle {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let end = self.since + self.limit;
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= end {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(end);
-        }
     }
 }
 

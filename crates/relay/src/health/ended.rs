@@ -3,7 +3,7 @@
 use super::Probe;
 use crate::{
     Core,
-    attempt::{Failure, judge_words},
+    attempt::Failure,
     call::Call,
     flight::{Ending, Open},
     meter::Measured,
@@ -38,12 +38,9 @@ pub(crate) fn settled(
     match ending {
         Ending::Completed => served(core, call, open, tokens),
         Ending::AnsweredFailure | Ending::Broke { .. } => {
-            let verdict = match &measured.error {
-                Some((kind, message)) => judge_words(kind.as_deref(), message.as_deref()),
-                None => Verdict::Transient,
-            };
+            let hints = measured.error.as_ref().map(|error| error.hints).unwrap_or_default();
             let in_flight = open.held.in_flight();
-            tell_failed(core, call, &open.route, verdict, Hints::default(), in_flight, open.probe.take());
+            tell_failed(core, call, &open.route, measured.verdict(), hints, in_flight, open.probe.take());
         }
         // A client that leaves says nothing of the key; the others have no open attempt.
         Ending::Left { .. } | Ending::HandedOn { .. } | Ending::Refused { .. } => {}

@@ -20,7 +20,7 @@ fn healthy() -> Reply {
 }
 
 /// What closes a stream on each wire.
-fn closing_mark(format: ApiFormat) -> &'static str {
+pub(crate) fn closing_mark(format: ApiFormat) -> &'static str {
     match format {
         ApiFormat::Claude | ApiFormat::ClaudeCli => "message_stop",
         ApiFormat::OpenAi => "[DONE]",
@@ -30,7 +30,7 @@ fn closing_mark(format: ApiFormat) -> &'static str {
 }
 
 /// The number of the first frame with content.
-fn first_content(format: ApiFormat) -> usize {
+pub(crate) fn first_content(format: ApiFormat) -> usize {
     match format {
         ApiFormat::Claude | ApiFormat::ClaudeCli => 3,
         ApiFormat::OpenAi => 1,

@@ -9,6 +9,7 @@ mod converted_endings;
 mod counting;
 mod egress;
 mod endings;
+mod faults;
 mod lists;
 mod losses;
 mod metered;

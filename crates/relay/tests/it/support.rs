@@ -327,14 +327,14 @@ impl Builder {
         let kept = Arc::new(Kept::default());
         let catalog = Arc::new(Catalog::build(self.parts).unwrap());
         let ledger = Arc::new(Ledger::new(catalog.clone()));
-        let directory = Arc::new(Fixed(catalog));
+        let directory = Arc::new(Fixed(catalog.clone()));
         let ports = Ports {
             directory: directory.clone(),
             ledger: ledger.clone(),
             keyring: Arc::new(OneKey),
             recorder: kept.clone(),
             limiter: Arc::new(Local::new(clock.clone(), directory)),
-            clock,
+            clock: clock.clone(),
         };
         let options = ClientOptions {
             egress: EgressPolicy::new(self.egress),
@@ -344,7 +344,7 @@ impl Builder {
         let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let client = Client::new(options).unwrap();
         let relay = Relay::new(ports, self.bounds, client, &mut Registry::default(), tracker.clone(), shutdown.clone());
-        Gateway { relay, kept, ledger, tracker, shutdown }
+        Gateway { relay, kept, catalog, clock, ledger, tracker, shutdown }
     }
 }
 
@@ -352,6 +352,8 @@ impl Builder {
 pub(crate) struct Gateway {
     pub relay: Relay,
     pub kept: Arc<Kept>,
+    pub catalog: Arc<Catalog>,
+    pub clock: Arc<TestClock>,
     pub ledger: Arc<Ledger>,
     pub tracker: TaskTracker,
     pub shutdown: CancellationToken,
