@@ -83,6 +83,11 @@ impl Call {
         self.caller.user.as_ref().is_some_and(|user| user.role == Role::Admin)
     }
 
+    /// Whether it is answered with generated text, as chats and completions are.
+    pub(crate) fn generates(&self) -> bool {
+        matches!(self.metered, None | Some(Metered::Completions))
+    }
+
     /// What the scheduler needs to know, at this instant.
     pub(crate) fn facts<'a>(&'a self, conversions: &'a Conversions, now_us: i64) -> Facts<'a> {
         Facts {

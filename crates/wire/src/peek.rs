@@ -137,7 +137,7 @@ pub struct Peek {
     pub null_maxima: Vec<(MaxField, Range<usize>)>,
     /// `generationConfig` (Gemini).
     pub generation_config: Slot,
-    /// Answers asked for; at least 1.
+    /// Answers that are generated; at least 1. With `best_of` more than are given.
     pub choices: u64,
     /// Thinking.
     pub thinking: Thinking,

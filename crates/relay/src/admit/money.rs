@@ -18,6 +18,8 @@ use wire::{Peek, Wire, estimate};
 const CONTEXT_LONGEST: u64 = 1_000_000;
 /// Output tokens of a request that asks for no maximum, of a model whose own is not known.
 const OUTPUT_DEFAULT: u64 = 16_384;
+/// Tokens that the vendor gives each text completion that asks for no maximum.
+const COMPLETION_DEFAULT: u64 = 16;
 /// Answers shorter than this are of no use to who asked for longer ones.
 const LEAST_OUTPUT: u64 = 1_024;
 /// The least maximum that the Responses API takes.
@@ -66,10 +68,10 @@ pub(crate) fn hold(
         Sizing::new(&call.model, routes, defaults, cache, prompt_bound, asked.output())
     });
     let hold = held.map_err(|short| out_of_money(&short))?;
-    let unbounded = call.metered.is_none() && asked.given.is_none() && asked.limit.is_none();
-    let set = hold.lowered_to().or_else(|| (hold.is_limited() && unbounded).then_some(OUTPUT_DEFAULT));
+    let set = hold.lowered_to().or_else(|| asked.unbounded.filter(|_| hold.is_limited()));
     prompt.maximum = Maximum { set, must_hold: hold.is_limited() };
-    let each = if hold.is_limited() || !unbounded { Some(set.unwrap_or(asked.maximum())) } else { None };
+    let is_bounded = hold.is_limited() || asked.unbounded.is_none();
+    let each = is_bounded.then(|| set.unwrap_or(asked.maximum()));
     Ok((hold, Bounds { prompt: prompt_bound, output: each.map(|each| each.saturating_mul(asked.choices)) }))
 }
 
@@ -80,16 +82,18 @@ struct Asked {
     given: Option<u64>,
     /// The model's own.
     limit: Option<u64>,
+    /// The maximum to set where nothing says how long an answer may become.
+    unbounded: Option<u64>,
     least: u64,
 }
 
 impl Asked {
     fn of(call: &Call, peek: &Peek, to_responses: bool) -> Self {
-        if call.metered.is_some() {
+        if !call.generates() {
             // Nothing in these requests bounds their answers, and only images are made of tokens.
             let most = call.model.config.output_limit.unwrap_or(OUTPUT_DEFAULT);
             let each = if call.request_type == RequestType::Image { most } else { 0 };
-            return Self { choices: peek.choices, given: Some(each), limit: None, least: each };
+            return Self { choices: peek.choices, given: Some(each), limit: None, unbounded: None, least: each };
         }
         let given = peek.maxima.iter().map(|maximum| maximum.tokens.value).max();
         // A smaller one is raised on its way to that wire.
@@ -102,11 +106,19 @@ impl Asked {
         if let Some(budget) = &peek.thinking.budget {
             least = least.max(LEAST_THINKING.min(budget.value) + 1);
         }
-        Self { choices: peek.choices, given, limit: call.model.config.output_limit, least }
+        let limit = call.model.config.output_limit;
+        if call.request_type == RequestType::Completion {
+            // Each of several prompts gets its answers. Not every server has the vendor's default, so it is set.
+            let choices = peek.choices.saturating_mul(u64::from(peek.messages.max(1)));
+            let unbounded = given.is_none().then_some(COMPLETION_DEFAULT);
+            return Self { choices, given, limit, unbounded, least: least.min(given.unwrap_or(COMPLETION_DEFAULT)) };
+        }
+        let unbounded = (given.is_none() && limit.is_none()).then_some(OUTPUT_DEFAULT);
+        Self { choices: peek.choices, given, limit, unbounded, least }
     }
 
     fn maximum(&self) -> u64 {
-        let asked = self.given.or(self.limit).unwrap_or(OUTPUT_DEFAULT);
+        let asked = self.given.or(self.unbounded).or(self.limit).unwrap_or(OUTPUT_DEFAULT);
         self.limit.map_or(asked, |limit| asked.min(limit))
     }
 

@@ -72,7 +72,8 @@ pub(crate) fn understand(
     let named = route.model.as_deref().or(peek.model.as_ref().map(|model| model.value.as_str()));
     let asked = named.or(metered.and_then(Metered::default_model));
     let asked = asked.ok_or_else(|| Fault::new(Kind::BadRequest, "the field `model` is missing").param("model"))?;
-    if metered.is_some() && peek.stream.as_ref().is_some_and(|stream| stream.value) {
+    let asks_stream = peek.stream.as_ref().is_some_and(|stream| stream.value);
+    if asks_stream && metered.is_some_and(|metered| !metered.streams()) {
         return Err(Fault::new(Kind::Unsupported, "this route is not streamed").param("stream"));
     }
     let end = asked.char_indices().nth(NAME_MAX).map_or(asked.len(), |(at, _)| at);
@@ -87,7 +88,7 @@ pub(crate) fn understand(
     let counts = route.action == Action::CountTokens;
     let is_stream = match route.action {
         Action::Generate { stream: Some(stream) } => stream,
-        Action::Generate { stream: None } => peek.stream.as_ref().is_some_and(|stream| stream.value),
+        Action::Generate { stream: None } | Action::Metered(_) => asks_stream,
         _ => false,
     };
     let estimate = estimate::prompt_tokens(&peek, catalog.settings.image_token_estimate);

@@ -288,7 +288,7 @@ pub(crate) fn body(
     } else if call.asked != model {
         edits.extend(recode::add_model(peek, model));
     }
-    let streams_chat = wire == Wire::Chat && call.is_stream;
+    let streams_chat = wire == Wire::Chat && call.is_stream && call.generates();
     if streams_chat && endpoint.config.include_usage != Some(false) {
         edits.extend(recode::ask_usage(peek));
     }
@@ -296,7 +296,8 @@ pub(crate) fn body(
         edits.extend(recode::add_ttl(peek));
     }
     if let Some(maximum) = maximum.set {
-        let chat_field = endpoint.config.max_tokens_field.as_deref().unwrap_or("max_completion_tokens");
+        let own_field = endpoint.config.max_tokens_field.as_deref().unwrap_or("max_completion_tokens");
+        let chat_field = if call.request_type == RequestType::Completion { "max_tokens" } else { own_field };
         edits.extend(recode::set_maximum(wire, peek, maximum, chat_field));
     }
     if !draft.converted && draft.sealed {

@@ -25,6 +25,8 @@ pub(crate) enum Action {
 /// A route that no other wire has an equivalent of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metered {
+    /// Text completions, as they were before chat.
+    Completions,
     Embeddings,
     ImageGenerations,
     Moderations,
@@ -39,6 +41,7 @@ impl Metered {
     /// The path below the version, on Gemini the action.
     pub(crate) const fn action(self) -> &'static str {
         match self {
+            Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::ImageGenerations => "images/generations",
             Self::Moderations => "moderations",
@@ -51,11 +54,17 @@ impl Metered {
     /// What usage rows call it.
     pub(crate) const fn request_type(self) -> RequestType {
         match self {
+            Self::Completions => RequestType::Completion,
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => RequestType::Embedding,
             Self::ImageGenerations => RequestType::Image,
             Self::Moderations => RequestType::Moderation,
             Self::Rerank => RequestType::Rerank,
         }
+    }
+
+    /// Whether its answers may come as events.
+    pub(crate) const fn streams(self) -> bool {
+        matches!(self, Self::Completions)
     }
 
     /// The model that the vendor takes where a body names none.
@@ -105,6 +114,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
         "/v1/chat/completions" => (Wire::Chat, plain(Wire::Chat, generate())),
         "/v1/responses" => (Wire::Responses, plain(Wire::Responses, generate())),
         "/v1/responses/input_tokens" => (Wire::Responses, plain(Wire::Responses, Action::CountTokens)),
+        "/v1/completions" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Completions))),
         "/v1/embeddings" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Embeddings))),
         "/v1/images/generations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::ImageGenerations))),
         "/v1/moderations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Moderations))),
@@ -192,6 +202,7 @@ mod tests {
         for (method, path, want) in [
             (&post, "/v1/messages", Ok((Wire::Anthropic, Action::Generate { stream: None }, None))),
             (&post, "/v1/responses/input_tokens", Ok((Wire::Responses, Action::CountTokens, None))),
+            (&post, "/v1/completions", Ok((Wire::Chat, Action::Metered(Metered::Completions), None))),
             (&post, "/v1/embeddings", Ok((Wire::Chat, Action::Metered(Metered::Embeddings), None))),
             (&Method::GET, "/v1/rerank", Err(NoRoute::WrongMethod(Wire::Chat))),
             (

@@ -4,6 +4,7 @@
 mod attempts;
 mod bytes;
 mod chosen;
+mod completions;
 mod convert;
 mod converted_endings;
 mod counting;

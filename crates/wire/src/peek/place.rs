@@ -27,6 +27,8 @@ pub(super) enum Place {
     IncludeUsage,
     Max(MaxField),
     Choices,
+    /// Answers of which only the best are given; all of them are generated.
+    BestOf,
     Background,
     Metadata,
     UserId,
@@ -140,6 +142,7 @@ impl Place {
             },
             Self::Prompt => (1 << 14, "input"),
             Self::Tools => (1 << 15, "tools"),
+            Self::BestOf => (1 << 16, "best_of"),
             _ => return None,
         })
     }
@@ -170,13 +173,14 @@ fn chat_root(key: &[u8]) -> Place {
         b"max_tokens" => Place::Max(MaxField::MaxTokens),
         b"max_completion_tokens" => Place::Max(MaxField::MaxCompletionTokens),
         b"n" => Place::Choices,
+        b"best_of" => Place::BestOf,
         b"reasoning_effort" => Place::BareEffort,
         b"reasoning" => Place::Reasoning,
         b"thinking" => Place::Think,
         b"messages" => Place::Messages,
         b"input" | b"prompt" => Place::Prompt,
         b"tools" => Place::Tools,
-        b"functions" | b"response_format" => Place::Free,
+        b"functions" | b"response_format" | b"suffix" => Place::Free,
         b"prompt_cache_key" => Place::CacheKey,
         b"modalities" => Place::Modalities,
         b"cache_control" => Place::CacheControl,

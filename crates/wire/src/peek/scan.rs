@@ -148,6 +148,10 @@ impl<'a> Scan<'a> {
             Place::Block if self.levels.last().is_some_and(|level| level.place == Place::Messages) => {
                 self.peek.messages += 1;
             }
+            // A prompt of token ids, among several.
+            Place::Prompt if self.levels.last().is_some_and(|level| level.place == Place::Prompt) => {
+                self.peek.messages += 1;
+            }
             Place::Remote => self.peek.uncountable = true,
             Place::CacheControl if !array => self.peek.cache.any = true,
             // No mark: there is no place in it for a TTL.
@@ -246,7 +250,7 @@ impl<'a> Scan<'a> {
                 }
                 self.peek.model = Some(self.field(text.bounded(MODEL_MAX)));
             }
-            Place::Stream | Place::Max(_) | Place::Choices => return self.check_type(place),
+            Place::Stream | Place::Max(_) | Place::Choices | Place::BestOf => return self.check_type(place),
             Place::ModelEcho => {
                 if self.peek.model_echoes.len() < ECHOES_MAX {
                     let echo = self.field(text.bounded(MODEL_MAX));
@@ -342,8 +346,8 @@ impl<'a> Scan<'a> {
                 let tokens = self.field(value);
                 self.peek.maxima.push(Maximum { field, tokens });
             }
-            (Place::Choices, Some(value)) => self.peek.choices = value.max(1),
-            (Place::Model | Place::Stream | Place::Max(_) | Place::Choices, _) => {
+            (Place::Choices | Place::BestOf, Some(value)) => self.peek.choices = self.peek.choices.max(value),
+            (Place::Model | Place::Stream | Place::Max(_) | Place::Choices | Place::BestOf, _) => {
                 return self.check_type(place);
             }
             (Place::Budget, Some(value)) => {
@@ -375,7 +379,7 @@ impl<'a> Scan<'a> {
             Place::Stream => self.peek.stream = Some(self.field(value)),
             Place::IncludeUsage => self.peek.include_usage = Some(self.field(value)),
             Place::Background => self.peek.background |= value,
-            Place::Model | Place::Max(_) | Place::Choices => return self.check_type(place),
+            Place::Model | Place::Max(_) | Place::Choices | Place::BestOf => return self.check_type(place),
             Place::ShowThoughts => {
                 if let Some(note) = self.note() {
                     note.on |= value;
@@ -416,6 +420,7 @@ impl<'a> Scan<'a> {
             Place::Max(field) => (field.name(), "a non-negative integer"),
             Place::Choices if self.wire == Wire::Gemini => ("candidateCount", "a non-negative integer"),
             Place::Choices => ("n", "a non-negative integer"),
+            Place::BestOf => ("best_of", "a non-negative integer"),
             _ => return Ok(()),
         };
         Err(PeekError::WrongType { field, expected })
