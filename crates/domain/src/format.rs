@@ -196,7 +196,7 @@ pub enum Family {
 impl RequestType {
     /// Whether requests of this type can be carried to another wire.
     pub const fn is_convertible(self) -> bool {
-        matches!(self, Self::Chat | Self::Responses)
+        matches!(self, Self::Chat | Self::Responses | Self::CountTokens | Self::Embedding)
     }
 
     /// Whether answers without tokens are normal, so that the price of a request is the bill.

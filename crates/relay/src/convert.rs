@@ -4,12 +4,12 @@
 //! start, and never again when it is sent. The upstream's name for the model and a lowered maximum are spliced in, as they
 //! are into a request that stays on its wire.
 
-use crate::wire_of;
+use crate::{ingress::route::Metered, wire_of};
 use bytes::Bytes;
 use domain::{
     catalog::{Endpoint, GlobalModel, Route},
     fault::{Fault, Kind},
-    format::ConversionLoss,
+    format::{ConversionLoss, RequestType},
     ids::ProviderKeyId,
     schedule::Conversion,
     secret::Secret,
@@ -20,8 +20,8 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use wire::{
-    Loss, Peek, Wire,
-    convert::{Answer, Asked, Memory, Quirks, Refused, issuers, request},
+    Kind as Body, Loss, Peek, Wire,
+    convert::{self as codec, Answer, Answered, Asked, Memory, Quirks, Refused, Wanted, issuers},
 };
 
 /// Losses that a record and a header name; the rest is counted.
@@ -30,6 +30,7 @@ const LOSSES_MAX: usize = 32;
 /// A request before its conversion, and what came of it.
 pub(crate) struct Conversions {
     from: Wire,
+    kind: RequestType,
     body: Bytes,
     asked: String,
     stream: bool,
@@ -61,6 +62,18 @@ pub(crate) struct Ready {
     pub peek: Peek,
     pub memory: Memory,
     pub losses: Vec<String>,
+    pub purpose: Purpose,
+}
+
+/// What is asked for, as far as it decides how the answer is converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An answer by a model.
+    Generation,
+    /// A count of the prompt's tokens.
+    Count,
+    /// Embeddings, by this route, for a client that wants them in this form.
+    Embedding(Metered, Wanted),
 }
 
 /// How an answer finds back to the client's wire.
@@ -81,6 +94,7 @@ pub(crate) struct Recast {
     pub host: String,
     /// The name sent upstream.
     pub upstream_model: String,
+    pub purpose: Purpose,
 }
 
 impl Recast {
@@ -95,12 +109,21 @@ impl Recast {
             show_thoughts: true,
         }
     }
+
+    /// A whole answer on the client's wire.
+    pub(crate) fn whole(&self, body: &[u8]) -> Result<Answered, Refused> {
+        match self.purpose {
+            Purpose::Generation => codec::response(self.from, self.to, body, &self.answer()),
+            Purpose::Count => codec::counted(self.from, self.to, body),
+            Purpose::Embedding(_, wanted) => codec::embedded(self.from, self.to, body, &self.asked, wanted),
+        }
+    }
 }
 
 impl Conversions {
     /// A request as its caller sent it.
     pub(crate) fn new(
-        from: Wire,
+        (from, kind): (Wire, RequestType),
         body: &Bytes,
         asked: &str,
         stream: bool,
@@ -109,6 +132,7 @@ impl Conversions {
     ) -> Self {
         Self {
             from,
+            kind,
             body: body.clone(),
             asked: asked.to_owned(),
             stream,
@@ -146,11 +170,25 @@ impl Conversions {
             output_limit: self.output_limit,
             issuer: target.issuer.as_deref(),
         };
-        let converted = request(self.from, target.wire, &self.body, &asked, target.quirks)?;
-        let peek = wire::peek(target.wire, wire::Kind::Generate, &converted.bytes)
+        let (from, to) = (self.from, target.wire);
+        let (kind, purpose, bytes, loss, memory) = match self.kind {
+            RequestType::CountTokens => {
+                let made = codec::count_request(from, to, &self.body, &asked, target.quirks)?;
+                (Body::CountTokens, Purpose::Count, made.bytes, made.loss, made.memory)
+            }
+            RequestType::Embedding => {
+                let made = codec::embed_request(from, to, &self.body, asked.model)?;
+                let purpose = Purpose::Embedding(Metered::of_embeddings(to, made.batch), made.wanted);
+                (Body::Metered, purpose, made.bytes, made.loss, Memory::default())
+            }
+            _ => {
+                let made = codec::request(from, to, &self.body, &asked, target.quirks)?;
+                (Body::Generate, Purpose::Generation, made.bytes, made.loss, made.memory)
+            }
+        };
+        let peek = wire::peek(to, kind, &bytes)
             .map_err(|_| Refused::Invalid { pointer: String::new(), reason: "its conversion cannot be read" })?;
-        let losses = named(&converted.loss);
-        Ok(Ready { wire: target.wire, body: converted.bytes.into(), peek, memory: converted.memory, losses })
+        Ok(Ready { wire: to, body: bytes.into(), peek, memory, losses: named(&loss), purpose })
     }
 
     fn issuers(&self) -> &[String] {
@@ -261,9 +299,11 @@ fn field(pointer: &str) -> String {
 }
 
 /// What the server of an endpoint understands: what its row says, and what is known of well-known vendors
-/// (api-docs.deepseek.com, platform.moonshot.ai, docs.bigmodel.cn, help.aliyun.com/zh/model-studio).
+/// (api-docs.deepseek.com, platform.moonshot.ai, docs.bigmodel.cn, help.aliyun.com/zh/model-studio), none of whom
+/// searches when asked in the words of the wire.
 fn quirks(endpoint: &Endpoint) -> Quirks {
-    let host = endpoint.base_url.split("://").nth(1).unwrap_or_default().split(['/', ':']).next().unwrap_or_default();
+    let url = endpoint.base_url.to_ascii_lowercase();
+    let host = url.split("://").nth(1).unwrap_or_default().split(['/', ':']).next().unwrap_or_default();
     let is = |domains: &[&str]| {
         domains.iter().any(|domain| {
             host.strip_suffix(domain).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
@@ -278,6 +318,7 @@ fn quirks(endpoint: &Endpoint) -> Quirks {
         reasoning_content: switch || qwen,
         thinking_switch: switch,
         enable_thinking: qwen,
+        web_search: !(switch || qwen),
         ..Quirks::default()
     }
 }

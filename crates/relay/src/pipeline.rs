@@ -114,7 +114,8 @@ where
         return Err(journal_away("the journal does not write"));
     }
 
-    if !counts && call.catalog.routes(call.model.id).iter().any(|route| prompt.conversions.concerns(route)) {
+    let concerns = |route| prompt.conversions.concerns(route);
+    if call.request_type.is_convertible() && call.catalog.routes(call.model.id).iter().any(concerns) {
         let bytes = prompt.body.len();
         core.budget.add(&mut prompt.share, bytes).await?; // its conversion is about as long
     }

@@ -9,8 +9,8 @@
 //! response(from, to, body, &Answer)             → Answered { bytes, usage, loss }
 //! Stream::new(from, to, Answer)  feed(bytes, &mut out)…  finish(&mut out) → whole or cut
 //! error(to, status, body, …)                    → Rendered
-//! count_request, counted_tokens, count_answer   the tokens of a prompt
-//! embed_request, embedded                       embeddings
+//! count_request, counted                       the tokens of a prompt
+//! embed_request, embedded                      embeddings
 //! ```
 
 mod adapt;
@@ -34,7 +34,7 @@ use crate::{
     openai_chat, openai_responses,
     usage::Usage,
 };
-pub use count::{count_answer, count_request, counted_tokens};
+pub use count::{count_request, counted};
 pub use embed::{Embed, Wanted, embed_request, embedded};
 pub use envelope::{ISSUERS_MAX, issuers};
 pub(crate) use fault::problem;

@@ -133,7 +133,7 @@ pub(crate) fn understand(
     };
     let loss = call.catalog.settings.conversion_loss;
     let prompt = Prompt {
-        conversions: Conversions::new(call.wire, &body, &call.asked, is_stream, &call.model, loss),
+        conversions: Conversions::new((call.wire, call.request_type), &body, &call.asked, is_stream, &call.model, loss),
         headers,
         query: arrival.query.clone(),
         body,

@@ -11,7 +11,7 @@ use crate::{
     body::Source,
     call::{Call, Prompt},
     coding::{Coding, Decoder},
-    convert::{self, Recast},
+    convert::{self, Purpose, Recast},
     upstream::{self, SendError, Timing},
 };
 use bytes::Bytes;
@@ -214,12 +214,18 @@ impl Exchange {
         };
         let draft = match ready {
             Some(ready) => {
-                Draft { wire: ready.wire, body: &ready.body, peek: &ready.peek, converted: true, sealed: false }
+                let metered = match ready.purpose {
+                    Purpose::Embedding(route, _) => Some(route),
+                    Purpose::Generation | Purpose::Count => None,
+                };
+                let (wire, body, peek) = (ready.wire, &ready.body, &ready.peek);
+                Draft { wire, body, peek, metered, converted: true, sealed: false }
             }
             None => Draft {
                 wire: call.wire,
                 body: &prompt.body,
                 peek: &prompt.peek,
+                metered: call.metered,
                 converted: false,
                 sealed: prompt.conversions.is_sealed(),
             },
@@ -240,6 +246,7 @@ impl Exchange {
                 credential: credential.clone(),
                 host: target.host.clone(),
                 upstream_model: model.to_owned(),
+                purpose: ready.purpose,
             })
         });
         let losses = ready.map(|ready| ready.losses.clone()).unwrap_or_default();
@@ -256,7 +263,7 @@ impl Exchange {
             call: upstream::Call {
                 target: target.clone(),
                 method: Method::POST,
-                path_and_query: request::path_and_query(call, query, endpoint, base_path, model),
+                path_and_query: request::path_and_query(call, &draft, query, endpoint, base_path, model),
                 headers,
                 body,
                 connect_timeout: CONNECT,
@@ -293,6 +300,9 @@ impl Exchange {
         };
         commit.recast = recast;
         let inspected = match commit.shape {
+            Shape::Stream if commit.recast.as_ref().is_some_and(|recast| recast.purpose != Purpose::Generation) => {
+                Err(Failure::new(Verdict::EndpointFault, "the answer is a stream that nobody asked for"))
+            }
             Shape::Stream => inspect::stream(&mut commit, sent, first_event, timeout, total).await,
             Shape::Whole => inspect::whole(&mut commit, sent, sent + timeout, total).await,
             Shape::Opaque if commit.recast.is_some() => {
@@ -406,8 +416,8 @@ fn begin(
 fn recast_whole(commit: &mut Commit) -> Result<()> {
     let Some(recast) = commit.recast.as_ref().filter(|_| commit.shape == Shape::Whole) else { return Ok(()) };
     let body = commit.passed.concat();
-    let answered = wire::convert::response(recast.from, recast.to, &body, &recast.answer());
-    let answered = answered
+    let answered = recast
+        .whole(&body)
         .map_err(|refused| Failure::new(Verdict::Transient, format!("the answer cannot be converted: {refused}")))?;
     commit.losses = convert::named(&answered.loss);
     commit.passed = vec![answered.bytes.into()];

@@ -3,8 +3,8 @@
 use crate::{
     admit::money::Maximum,
     call::{Call, Prompt},
+    ingress::route::Metered,
     upstream::{BadEndpoint, Target},
-    wire_of,
 };
 use bytes::Bytes;
 use domain::{
@@ -84,28 +84,37 @@ pub(crate) struct Draft<'a> {
     pub wire: Wire,
     pub body: &'a Bytes,
     pub peek: &'a Peek,
+    /// The route, if it is none for generating or counting.
+    pub metered: Option<Metered>,
     pub converted: bool,
     /// It holds what was signed on another wire.
     pub sealed: bool,
 }
 
 /// Path and query for a call to this endpoint.
-pub(crate) fn path_and_query(call: &Call, query: &str, endpoint: &Endpoint, base_path: &str, model: &str) -> String {
-    let wire = wire_of(endpoint.api_format.family());
+pub(crate) fn path_and_query(
+    call: &Call,
+    draft: &Draft<'_>,
+    query: &str,
+    endpoint: &Endpoint,
+    base_path: &str,
+    model: &str,
+) -> String {
+    let Draft { wire, metered, .. } = *draft;
     let counts = call.request_type == RequestType::CountTokens;
-    let action = match (call.metered, call.is_stream) {
+    let action = match (metered, call.is_stream) {
         (Some(metered), _) => metered.action(),
         (None, _) if counts => "countTokens",
         (None, true) => "streamGenerateContent",
         (None, false) => "generateContent",
     };
     // A path of one's own that names no action is that of generation.
-    let custom = endpoint.custom_path.as_ref().filter(|path| call.metered.is_none() || path.contains("{action}"));
+    let custom = endpoint.custom_path.as_ref().filter(|path| metered.is_none() || path.contains("{action}"));
     let path = match (custom, wire) {
         (Some(custom), _) => custom.replace("{model}", &escaped(model)).replace("{action}", action),
         (None, Wire::Anthropic) if counts => "/v1/messages/count_tokens".to_owned(),
         (None, Wire::Anthropic) => "/v1/messages".to_owned(),
-        (None, Wire::Chat) if call.metered.is_some() => format!("/v1/{action}"),
+        (None, Wire::Chat | Wire::Responses) if metered.is_some() => format!("/v1/{action}"),
         (None, Wire::Chat) => "/v1/chat/completions".to_owned(),
         (None, Wire::Responses) if counts => "/v1/responses/input_tokens".to_owned(),
         (None, Wire::Responses) => "/v1/responses".to_owned(),

@@ -14,7 +14,7 @@ pub(crate) enum Action {
     },
     /// A count of the prompt's tokens.
     CountTokens,
-    /// What is passed on to upstreams of the same wire, and metered.
+    /// What is passed on and metered.
     Metered(Metered),
     /// The models that the caller may use.
     ListModels,
@@ -22,7 +22,7 @@ pub(crate) enum Action {
     GetModel(String),
 }
 
-/// A route that no other wire has an equivalent of.
+/// A route that does not generate: passed on, or, for embeddings, converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metered {
     /// Text completions, as they were before chat.
@@ -48,6 +48,15 @@ impl Metered {
             Self::Rerank => "rerank",
             Self::EmbedContent => "embedContent",
             Self::BatchEmbedContents => "batchEmbedContents",
+        }
+    }
+
+    /// The route for embeddings on a wire; several at once have one of their own on Gemini.
+    pub(crate) const fn of_embeddings(wire: Wire, batch: bool) -> Self {
+        match wire {
+            Wire::Gemini if batch => Self::BatchEmbedContents,
+            Wire::Gemini => Self::EmbedContent,
+            Wire::Anthropic | Wire::Chat | Wire::Responses => Self::Embeddings,
         }
     }
 

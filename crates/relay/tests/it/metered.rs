@@ -1,4 +1,4 @@
-//! Routes that no other wire knows: passed on as they are, and metered by rules of their own.
+//! Routes that do not generate: passed on as they are or, for embeddings, converted, and metered by rules of their own.
 
 use crate::support::{MODEL, gateway, scripted};
 use domain::{
@@ -119,9 +119,13 @@ async fn each_is_passed_on_and_billed_by_its_own_rule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_go_to_upstreams_of_their_own_wire_alone() {
+async fn they_go_to_no_upstream_that_has_no_such_route() {
+    let others = |case: &Case| match case.kind {
+        RequestType::Embedding => ApiFormat::Claude,
+        _ => ApiFormat::Gemini,
+    };
     for case in cases() {
-        let other = if case.format == ApiFormat::Gemini { ApiFormat::OpenAi } else { ApiFormat::Claude };
+        let other = others(&case);
         let upstream = scripted([]);
         let gw = gateway().upstream(other, &upstream).start();
         let got = gw.post(&case.path, &case.body).await;
@@ -186,4 +190,92 @@ async fn an_embedding_is_held_by_its_prompt_and_never_lowered() {
     let poor = gateway().upstream(ApiFormat::OpenAi, &scripted([])).quota(NanoUsd(1)).start();
     let got = poor.post("/v1/embeddings", &json!({ "model": MODEL, "input": "abc" })).await;
     assert_eq!((got.status.as_u16(), got.json()["error"]["code"].as_str()), (429, Some("insufficient_quota")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn embeddings_are_asked_of_another_vendor_and_told_as_they_were_asked_for() {
+    let gemini = |text: &str| json!({ "model": "models/up-0", "content": { "parts": [{ "text": text }] }, "outputDimensionality": 2 });
+    let of_gemini = |text: &str| json!({ "model": format!("models/{MODEL}"), "content": { "parts": [{ "text": text }] }, "outputDimensionality": 2 });
+    let openai =
+        |input: Value, form: &str| json!({ "model": MODEL, "input": input, "dimensions": 2, "encoding_format": form });
+    let (one, many) =
+        (format!("/v1beta/models/{MODEL}:embedContent"), format!("/v1beta/models/{MODEL}:batchEmbedContents"));
+    let list = |data: Vec<Value>, tokens: u64| {
+        let data: Vec<Value> = data
+            .into_iter()
+            .enumerate()
+            .map(|(at, vector)| json!({ "object": "embedding", "index": at, "embedding": vector }))
+            .collect();
+        json!({ "object": "list", "data": data, "model": MODEL, "usage": { "prompt_tokens": tokens, "total_tokens": tokens } })
+    };
+    // 1.0 is 00 00 80 3f, and -2.0 is 00 00 00 c0.
+    for (to, path, body, upstream_path, sent, told, want, tokens) in [
+        (
+            ApiFormat::Gemini,
+            "/v1/embeddings",
+            openai(json!(["a", "b"]), "base64"),
+            "/v1beta/models/up-0:batchEmbedContents",
+            json!({ "requests": [gemini("a"), gemini("b")] }),
+            r#"{"embeddings":[{"values":[1.0,-2.0]},{"values":[1.0,-2.0]}],"usageMetadata":{"promptTokenCount":2}}"#,
+            list(vec![json!("AACAPwAAAMA="), json!("AACAPwAAAMA=")], 2),
+            Some(2),
+        ),
+        (
+            ApiFormat::Gemini,
+            "/v1/embeddings",
+            openai(json!("a"), "float"),
+            "/v1beta/models/up-0:embedContent",
+            gemini("a"),
+            r#"{"embedding":{"values":[1.0,-2.0]}}"#,
+            list(vec![json!([1.0, -2.0])], 0),
+            None,
+        ),
+        (
+            ApiFormat::OpenAi,
+            many.as_str(),
+            json!({ "requests": [of_gemini("a"), of_gemini("b")] }),
+            "/v1/embeddings",
+            json!({ "model": "up-0", "input": ["a", "b"], "encoding_format": "float", "dimensions": 2 }),
+            r#"{"object":"list","data":[{"embedding":[1.0,-2.0]},{"embedding":[0.5,0.5]}],"usage":{"prompt_tokens":2,"total_tokens":2}}"#,
+            json!({ "embeddings": [{ "values": [1.0, -2.0] }, { "values": [0.5, 0.5] }] }),
+            Some(2),
+        ),
+        (
+            ApiFormat::OpenAiCli,
+            one.as_str(),
+            of_gemini("a"),
+            "/v1/embeddings",
+            json!({ "model": "up-0", "input": ["a"], "encoding_format": "float", "dimensions": 2 }),
+            r#"{"object":"list","data":[{"embedding":[1.0,-2.0]}],"usage":{"prompt_tokens":1,"total_tokens":1}}"#,
+            json!({ "embedding": { "values": [1.0, -2.0] } }),
+            Some(1),
+        ),
+    ] {
+        let case = format!("{path} on {to}");
+        let upstream = scripted([answer(told)]);
+        let gw = gateway().upstream(to, &upstream).quota(NanoUsd(1_000_000_000)).start();
+        let got = gw.post(path, &body).await;
+        assert_eq!((got.status.as_u16(), got.json()), (200, want), "{case}: {}", got.text());
+        let asked = &upstream.requests()[0];
+        assert_eq!((asked.path.as_str(), asked.json()), (upstream_path, sent), "{case}");
+        let usage = gw.settled().usage;
+        assert_eq!((usage.request_type, usage.is_converted), (RequestType::Embedding, true), "{case}");
+        match tokens {
+            Some(tokens) => {
+                assert_eq!((usage.tokens, usage.usage_source), (input(tokens), UsageSource::Upstream), "{case}")
+            }
+            None => assert_eq!(usage.usage_source, UsageSource::Estimated, "{case}"),
+        }
+        let held = gw.kept.opened.lock().unwrap()[0].hold;
+        assert!(usage.cost.total > NanoUsd::ZERO && usage.cost.total <= held, "{case}: {held}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn embeddings_of_tokens_stay_with_the_vendor_who_made_them() {
+    let upstream = scripted([]);
+    let gw = gateway().upstream(ApiFormat::Gemini, &upstream).start();
+    let got = gw.post("/v1/embeddings", &json!({ "model": MODEL, "input": [[1, 2]] })).await;
+    assert_eq!((got.status.as_u16(), got.json()["error"]["param"].as_str()), (400, Some("input.0")), "{}", got.text());
+    assert!(upstream.requests().is_empty());
 }

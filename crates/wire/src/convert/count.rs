@@ -1,13 +1,15 @@
 //! Requests that count tokens, and what they are answered. Chat has none: there the gateway's own estimate answers.
 
-use super::{Asked, Converted, Quirks, Refused, parse, request};
+use super::{Answered, Asked, Converted, Quirks, Refused, parse, request};
 use crate::{
-    Wire,
+    Usage, Wire,
     ir::{Json, object},
+    lists::token_count,
+    loss::Loss,
 };
 
 /// Members of a request that a count knows, on the wires that refuse others.
-const fn counted(wire: Wire) -> &'static [&'static str] {
+const fn members(wire: Wire) -> &'static [&'static str] {
     match wire {
         Wire::Anthropic => &["model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"],
         Wire::Responses => {
@@ -47,31 +49,24 @@ pub fn count_request(
         there.put("model", format!("models/{model}"));
         there = object! { "generateContentRequest": there };
     } else {
-        let members = there.into_members().into_iter().filter(|(name, _)| counted(to).contains(&name.as_str()));
-        there = Json::Object(members.collect());
+        let known = there.into_members().into_iter().filter(|(name, _)| members(to).contains(&name.as_str()));
+        there = Json::Object(known.collect());
     }
     converted.bytes = there.to_bytes();
     converted.stream = false;
     Ok(converted)
 }
 
-/// The number in an answer to [`count_request`].
+/// Converts the answer to a [`count_request`].
 ///
 /// # Errors
-/// There is none.
-pub fn counted_tokens(from: Wire, body: &[u8]) -> Result<u64, Refused> {
+/// There is no number in it; or neither side may be [`Wire::Chat`].
+pub fn counted(from: Wire, to: Wire, body: &[u8]) -> Result<Answered, Refused> {
+    if from == Wire::Chat || to == Wire::Chat {
+        return Err(Refused::unsupported("", NO_COUNT));
+    }
     let name = if from == Wire::Gemini { "totalTokens" } else { "input_tokens" };
     let missing = || Refused::invalid(format!("/{name}"), "missing, or not a number");
-    parse(body)?.get(name).u64().ok_or_else(missing)
-}
-
-/// What a client of `to` is told that its prompt counts; `None` for Chat.
-pub fn count_answer(to: Wire, tokens: u64) -> Option<Vec<u8>> {
-    let answer = match to {
-        Wire::Anthropic => object! { "input_tokens": tokens },
-        Wire::Responses => object! { "object": "response.input_tokens", "input_tokens": tokens },
-        Wire::Gemini => object! { "totalTokens": tokens },
-        Wire::Chat => return None,
-    };
-    Some(answer.to_bytes())
+    let tokens = parse(body)?.get(name).u64().ok_or_else(missing)?;
+    Ok(Answered { bytes: token_count(to, tokens), usage: Usage::default(), loss: Loss::default() })
 }

@@ -47,6 +47,11 @@ pub fn embed_request(from: Wire, to: Wire, body: &[u8], model: Option<&str>) -> 
         return Err(Refused::unsupported("", "this format has no embeddings"));
     }
     let (mut body, mut loss) = (parse(body)?, Loss::default());
+    if from != Wire::Gemini && to != Wire::Gemini {
+        // One route of one vendor.
+        body.put_some("model", model);
+        return Ok(Embed { bytes: body.to_bytes(), batch: false, wanted: Wanted::default(), loss });
+    }
     let own = body.take_str("model").unwrap_or_default();
     let model = model.unwrap_or_else(|| own.strip_prefix("models/").unwrap_or(&own)).to_owned();
     let (texts, wanted) = if from == Wire::Gemini {
@@ -125,27 +130,33 @@ fn texts_of_gemini(mut body: Json, to: Wire, loss: &mut Loss) -> Result<(Vec<Tex
     Ok((texts, Wanted { base64: false, batch }))
 }
 
-/// Converts an answer with embeddings. Gemini reports no usage: then [`Usage::reported`] is false.
+/// Converts an answer with embeddings. Older models of Gemini report no usage: then [`Usage::reported`] is false.
 ///
 /// # Errors
 /// [`Refused`]: the body is not what its format says.
 pub fn embedded(from: Wire, to: Wire, body: &[u8], model: &str, wanted: Wanted) -> Result<Answered, Refused> {
     let (mut body, mut loss) = (parse(body)?, Loss::default());
-    let (vectors, usage) = if from == Wire::Gemini {
+    let at = if from == Wire::Gemini { "usageMetadata.promptTokenCount" } else { "usage.prompt_tokens" };
+    let input = body.at(at).u64().unwrap_or_default();
+    let usage = Usage { input, reported: input > 0, ..Usage::default() };
+    if from != Wire::Gemini && to != Wire::Gemini {
+        body.put("model", model);
+        return Ok(Answered { bytes: body.to_bytes(), usage, loss });
+    }
+    let vectors = if from == Wire::Gemini {
+        body.take("usageMetadata");
         let one = body.take("embedding").map(|one| vec![one]);
         let list = one.or_else(|| body.take_array("embeddings"));
         let list = list.ok_or_else(|| Refused::invalid("/embeddings", "missing"))?;
         let vectors: Option<Vec<Json>> = list.into_iter().map(|mut one| one.take("values")).collect();
-        (vectors.ok_or_else(|| Refused::invalid("/embeddings", "one without values"))?, Usage::default())
+        vectors.ok_or_else(|| Refused::invalid("/embeddings", "one without values"))?
     } else {
-        let input = body.at("usage.prompt_tokens").u64().unwrap_or_default();
         body.take("usage");
         body.take("model");
         body.take("object");
         let list = body.take_array("data").ok_or_else(|| Refused::invalid("/data", "not a list"))?;
         let vectors: Option<Vec<Json>> = list.into_iter().map(|mut one| one.take("embedding")).collect();
-        let vectors = vectors.ok_or_else(|| Refused::invalid("/data", "one without an embedding"))?;
-        (vectors, Usage { input, reported: input > 0, ..Usage::default() })
+        vectors.ok_or_else(|| Refused::invalid("/data", "one without an embedding"))?
     };
     Extra::new(from, "", body).open(to, &mut loss);
     let vectors = vectors.into_iter().map(|vector| in_form(vector, to != Wire::Gemini && wanted.base64));

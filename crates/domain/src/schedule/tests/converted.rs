@@ -30,12 +30,15 @@ fn what_must_be_converted_comes_after_what_need_not() {
 }
 
 #[test]
-fn only_generation_is_converted() {
+fn what_no_other_wire_has_is_not_converted() {
     let catalog = Fixture::new().build();
     let ask = Ask { format: ApiFormat::Claude, ..Ask::default() };
     for request_type in RequestType::ALL {
         let facts = Facts { request_type: *request_type, ..ask.facts(&catalog) };
-        let converts = matches!(request_type, RequestType::Chat | RequestType::Responses);
+        let converts = matches!(
+            request_type,
+            RequestType::Chat | RequestType::Responses | RequestType::CountTokens | RequestType::Embedding
+        );
         assert_eq!(eligible(&catalog, &facts).candidates.len(), usize::from(converts), "{request_type}");
     }
 }

@@ -6,8 +6,8 @@ use super::support::{answer, asked, convert, stream, value};
 use crate::{
     Wire,
     convert::{
-        Asked, Ending, Memory, Quirks, Refused, Wanted, count_answer, count_request, counted_tokens, embed_request,
-        embedded, request, response,
+        Asked, Ending, Memory, Quirks, Refused, Wanted, count_request, counted, embed_request, embedded, request,
+        response,
     },
 };
 
@@ -241,12 +241,16 @@ fn tokens_are_counted_on_three_wires() {
     assert_eq!((&back["model"], &back["max_tokens"]), (&json!("up"), &Value::Null));
     assert_eq!(back["messages"][0]["content"][0]["text"], "hi");
     assert!(count_request(A, C, body, &asked, Quirks::default()).is_err());
-    for wire in [A, R, G] {
-        let told = count_answer(wire, 7).unwrap();
-        assert_eq!(counted_tokens(wire, &told).unwrap(), 7);
+    let told = |wire| match wire {
+        A => json!({ "input_tokens": 7 }),
+        R => json!({ "object": "response.input_tokens", "input_tokens": 7 }),
+        _ => json!({ "totalTokens": 7 }),
+    };
+    for (from, to) in [A, R, G].into_iter().flat_map(|from| [A, R, G].map(|to| (from, to))) {
+        let answer = counted(from, to, told(from).to_string().as_bytes()).unwrap();
+        assert_eq!(value(&answer.bytes), told(to), "{from:?} {to:?}");
     }
-    assert_eq!(count_answer(C, 7), None);
-    assert!(counted_tokens(G, b"{}").is_err());
+    assert!(counted(G, A, b"{}").is_err() && counted(A, C, b"{\"input_tokens\":7}").is_err());
 }
 
 /// Row 97.
@@ -272,6 +276,14 @@ fn embeddings_cross_in_lists_and_in_base64() {
     assert_eq!((one.wanted.batch, one.loss.items()[0].pointer.as_str()), (false, "/taskType"));
     assert!(embed_request(C, G, br#"{"input":[[1,2]]}"#, None).is_err(), "tokens are of one vendor");
     assert!(embed_request(C, A, body, None).is_err());
+    let told = br#"{"embedding":{"values":[1.0]},"usageMetadata":{"promptTokenCount":3}}"#;
+    let told = embedded(G, C, told, "m", Wanted::default()).unwrap();
+    assert_eq!((told.usage.input, told.usage.reported, told.loss.items()), (3, true, &[][..]));
+    assert_eq!(value(&told.bytes)["usage"], json!({ "prompt_tokens": 3, "total_tokens": 3 }));
+    let tokens = br#"{"model":"m","input":[[1,2]],"encoding_format":"base64","user":"u"}"#;
+    let same = embed_request(C, R, tokens, Some("up")).unwrap();
+    let want = json!({ "model": "up", "input": [[1, 2]], "encoding_format": "base64", "user": "u" });
+    assert_eq!((value(&same.bytes), same.loss.items()), (want, &[][..]), "one route of one vendor");
 }
 
 /// Row 57.
