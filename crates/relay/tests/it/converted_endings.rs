@@ -9,6 +9,7 @@ use domain::{
     format::{ApiFormat, OnDisconnect, Status, UsageSource},
     records::AttemptOutcome,
 };
+use http_body_util::BodyExt;
 use std::{sync::Arc, time::Duration};
 use testkit::Reply;
 use tokio::sync::Semaphore;
