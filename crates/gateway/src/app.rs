@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     front::{Front, cors::Cors},
     jobs::{Jobs, live},
-    listen::{self, Phase, Traffic},
+    listen::{self, Phase, Tls, Traffic},
     status::Process,
     telemetry,
 };
@@ -54,6 +54,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where operators connect, if that is elsewhere.
     pub admin_address: Option<SocketAddr>,
+    /// What both begin with in a URL: `https` where TLS is spoken, else `http`.
+    pub scheme: &'static str,
     /// What applying the document did.
     pub applied: Option<Report>,
     store: Store,
@@ -72,6 +74,7 @@ pub struct Running {
 ///
 /// The addresses are taken first: whoever connects meanwhile waits. An error leaves nothing behind that runs.
 pub async fn start(config: &Config, start: Start) -> Result<Running> {
+    let (tls, watch) = config.tls.as_ref().map(Tls::open).transpose()?.unzip();
     let clients = bind(config.listen).await?;
     let operators = match config.admin_listen {
         Some(address) => Some(bind(address).await?),
@@ -141,17 +144,23 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
         })
     };
     let (phase, phases) = watch::channel(Phase::Serving);
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let serve = |listener, front| {
-        requests.spawn(listen::serve(listener, front, traffic.clone(), phases.clone(), requests.clone()));
+        let served = listen::serve(listener, tls.clone(), front, traffic.clone(), phases.clone(), requests.clone());
+        requests.spawn(served);
     };
     let cors = Cors::new(config.cors_origins.clone());
     serve(clients, Front::clients(relay, cors, admin(Audience::Everybody), operators.is_none()));
     if let Some(operators) = operators {
         serve(operators, Front::operators(admin(Audience::Operators)));
     }
+    if let Some(watch) = watch {
+        requests.spawn(watch.run(phases.clone()));
+    }
     Ok(Running {
         address,
         admin_address,
+        scheme,
         applied,
         store,
         published,

@@ -2,7 +2,7 @@
 
 mod reach;
 
-use crate::{config::Config, out};
+use crate::{config::Config, listen::Tls, out};
 use admin::{
     ApplyOptions, Checked, Finding, Level, Report, Resolver, Secrets,
     document::{Document, Sources, Syntax},
@@ -102,6 +102,13 @@ pub(crate) async fn check(store: &Store, document: Option<&Document>, config: &C
     for (endpoint, why) in reach::all(checked.endpoints.clone(), config.upstream()).await? {
         let about = format!("endpoint {endpoint}");
         checked.findings.push(Finding { level: Level::Error, about, message: why });
+    }
+    if let Some(error) = config.tls.as_ref().and_then(|files| Tls::open(files).err()) {
+        checked.findings.push(Finding {
+            level: Level::Error,
+            about: "settings".to_owned(),
+            message: format!("{error:#}"),
+        });
     }
     checked.findings.sort_by_key(|finding| finding.level);
     Ok(checked)

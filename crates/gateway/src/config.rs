@@ -10,7 +10,7 @@ mod resolve;
 mod units;
 
 pub use docs::page;
-pub use resolve::{Config, LogFormat};
+pub use resolve::{Config, LogFormat, TlsFiles};
 
 use layers::Layers;
 use std::{

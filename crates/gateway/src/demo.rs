@@ -96,20 +96,20 @@ fn is_empty(directory: &Path) -> Result<bool> {
 impl Demo {
     /// What to type next.
     fn hints(&self) -> String {
-        let (address, key) = (self.running.address, self.key.expose());
+        let (scheme, address, key) = (self.running.scheme, self.running.address, self.key.expose());
         format!(
             "\nthe demo's key: {key}\n\
              its upstream is inside this process; nothing leaves the machine\n\n\
              # as the Anthropic API\n\
-             curl -N http://{address}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' \\\n    \
+             curl -N {scheme}://{address}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' \\\n    \
              -d '{{\"model\":\"claude-sonnet-4-5\",\"max_tokens\":256,\"stream\":true,\
              \"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'\n\n\
              # as the OpenAI API\n\
-             curl -N http://{address}/v1/chat/completions -H 'authorization: Bearer {key}' \\\n    \
+             curl -N {scheme}://{address}/v1/chat/completions -H 'authorization: Bearer {key}' \\\n    \
              -d '{{\"model\":\"gpt-5\",\"stream\":true,\
              \"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'\n\n\
              # what it cost\n\
-             curl -s http://{address}/metrics | grep cost"
+             curl -s {scheme}://{address}/metrics | grep cost"
         )
     }
 

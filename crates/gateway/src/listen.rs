@@ -2,8 +2,10 @@
 
 mod connection;
 mod patient;
+mod tls;
 
 pub(crate) use connection::{Link, UnderWay};
+pub(crate) use tls::Tls;
 
 use crate::front::Front;
 use std::{
@@ -65,12 +67,13 @@ impl Traffic {
 /// Serves everybody who connects, until the phase says to end; returns when the last connection has ended.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     front: Front,
     traffic: Arc<Traffic>,
     mut phase: watch::Receiver<Phase>,
     streams: TaskTracker,
 ) {
-    let shared = Arc::new(connection::Shared::new(front, streams));
+    let shared = Arc::new(connection::Shared::new(tls, front, streams));
     let phases = phase.clone();
     let mut connections = JoinSet::new();
     loop {

@@ -27,9 +27,10 @@ pub(crate) async fn run(config: &Config, document: Option<Document>) -> Result<u
 
 /// Says where it listens and what it may dial.
 pub(crate) fn announce(running: &Running, config: &Config) -> Result<()> {
+    let scheme = running.scheme;
     let operators =
-        running.admin_address.map_or_else(String::new, |address| format!(", operators on http://{address}"));
-    out::line(format_args!("listening on http://{}{operators}", running.address))?;
+        running.admin_address.map_or_else(String::new, |address| format!(", operators on {scheme}://{address}"));
+    out::line(format_args!("listening on {scheme}://{}{operators}", running.address))?;
     let networks: Vec<_> = config.egress.allowed().iter().map(ToString::to_string).collect();
     let networks = if networks.is_empty() { "nothing".to_owned() } else { networks.join(", ") };
     let why = match (config.egress_is_default, config.egress.allowed().is_empty()) {

@@ -1,12 +1,14 @@
 //! Real servers for tests: a PostgreSQL cluster that the tests of one run share, a database of its own for each test, and
-//! clusters that a test may stop; and real proxies.
+//! clusters that a test may stop; real proxies; and a certification authority.
 //!
 //! [`on_both!`](crate::on_both) makes of each test body two tests, one per engine.
 
+mod authority;
 mod home;
 mod pg;
 mod proxies;
 
+pub use authority::{Authority, Certified};
 pub use home::Home;
 pub use pg::{Cluster, Database};
 pub use proxies::{Login, Proxy};

@@ -126,6 +126,16 @@ settings! {
         listen: Option<String>,
     }
 
+    /// TLS for the listeners.
+    tls: Tls {
+        /// A file with a certificate (PEM), and after it those of the authorities between it and a root. With it and `tls.key`
+        /// every listener speaks TLS and nothing else: HTTP/2 and HTTP/1.1. Both files are looked at every five seconds, and
+        /// new ones are in force when two looks found the same; a pair that is not right is logged, and the old one stays.
+        cert: Option<String>,
+        /// The file with the certificate's private key (PEM, not encrypted).
+        key: Option<String>,
+    }
+
     /// Where catalog and books are.
     database: Database {
         /// `sqlite:PATH`, or `postgres://…` for PostgreSQL 15 or later. A secret: it is never printed. Without it,

@@ -40,6 +40,15 @@ pub enum LogFormat {
     Auto,
 }
 
+/// The files that TLS is spoken with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// The settings of a process.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -47,6 +56,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The operators' listener.
     pub admin_listen: Option<SocketAddr>,
+    /// What listeners speak TLS with; without it they speak in the clear.
+    pub tls: Option<TlsFiles>,
     /// The data directory.
     pub data_dir: PathBuf,
     /// Whether the data directory was named by a flag or in the environment.
@@ -121,6 +132,7 @@ pub(super) fn resolve(raw: Raw, master_key: Option<&String>, layers: &Layers) ->
     let mut check = Checker { layers, problems: Vec::new() };
     let listen = check.ok("listen", address(&raw.listen));
     let admin_listen = raw.admin.listen.as_deref().and_then(|text| check.ok("admin.listen", address(text)));
+    let tls = tls_files(&mut check, raw.tls.cert.as_deref(), raw.tls.key.as_deref());
     let data_dir = check.ok("data_dir", path(&raw.data_dir));
     let database_url = raw.database.url.and_then(|text| check.ok("database.url", database(text)));
     let trusted_proxies = check.all("trusted_proxies", &raw.trusted_proxies, network);
@@ -148,6 +160,7 @@ pub(super) fn resolve(raw: Raw, master_key: Option<&String>, layers: &Layers) ->
         Some(Config {
             listen,
             admin_listen,
+            tls,
             data_dir: data_dir?,
             data_dir_named: matches!(layers.origin("data_dir"), Origin::Environment(_) | Origin::Flag(_)),
             database_url,
@@ -189,6 +202,20 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("expected a path, found nothing".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+/// Both or neither.
+fn tls_files(check: &mut Checker<'_>, cert: Option<&str>, key: Option<&str>) -> Option<TlsFiles> {
+    let alone = |other: &str| Err(format!("needs {other}, which is not set"));
+    match (cert, key) {
+        (None, None) => None,
+        (Some(_), None) => check.ok("tls.cert", alone("tls.key")),
+        (None, Some(_)) => check.ok("tls.key", alone("tls.cert")),
+        (Some(cert), Some(key)) => {
+            let (cert, key) = (check.ok("tls.cert", path(cert)), check.ok("tls.key", path(key)));
+            Some(TlsFiles { cert: cert?, key: key? })
+        }
+    }
 }
 
 /// The text is not repeated: it may hold a password.

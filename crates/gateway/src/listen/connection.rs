@@ -1,9 +1,9 @@
-//! One connection: HTTP/1.1 or HTTP/2 with prior knowledge, and a watch over what it does with its time.
+//! One connection: TLS if that is configured, HTTP/1.1 or HTTP/2, and a watch over what it does with its time.
 //!
 //! One timer per connection, none per request: at each [`TICK`] the [`Link`] tells whether a request is under way, has come
 //! since, or is being spelled out too slowly.
 
-use super::{Phase, Traffic, left, patient::Patient};
+use super::{Phase, Tls, Traffic, left, patient::Patient};
 use crate::front::Front;
 use hyper::{body::Incoming, service::Service};
 use hyper_util::{
@@ -22,12 +22,15 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_util::task::TaskTracker;
 
+/// How long a TLS handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How often a connection is looked at. A head that is not complete at the second look ends its connection.
 const TICK: Duration = Duration::from_secs(30);
 /// Looks at a connection without any request after which it is closed: longer than common clients keep one.
@@ -136,12 +139,13 @@ impl Looks {
 
 /// What all connections of a listener share.
 pub(super) struct Shared {
+    tls: Option<Tls>,
     front: Front,
     http: auto::Builder<Tracked>,
 }
 
 impl Shared {
-    pub(super) fn new(front: Front, streams: TaskTracker) -> Self {
+    pub(super) fn new(tls: Option<Tls>, front: Front, streams: TaskTracker) -> Self {
         let mut http = auto::Builder::new(Tracked(streams));
         // A client that closes its side has left: half-open connections are not kept for it.
         http.http1().half_close(false).max_buf_size(HEAD_MAX).header_read_timeout(None).timer(TokioTimer::new());
@@ -151,7 +155,7 @@ impl Shared {
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_WITHIN)
             .timer(TokioTimer::new());
-        Self { front, http }
+        Self { tls, front, http }
     }
 }
 
@@ -180,9 +184,34 @@ pub(super) async fn serve(
     // Fails only if the connection is gone, which its first read tells.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE).with_interval(PROBE));
+    let stream = Patient::new(stream, link.clone());
+    let Some(tls) = &shared.tls else { return watched(stream, peer, &shared, link, phase).await };
+    // On the heap: a connection in the clear does not keep its room.
+    let secured = Box::pin(timeout(HANDSHAKE_WITHIN, tls.accept(stream)));
+    let stream = tokio::select! {
+        secured = secured => match secured {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            Err(_) => return tracing::debug!(%peer, "a TLS handshake took too long"),
+        },
+        () = left(&mut phase, Phase::Serving) => return,
+    };
+    link.heard.store(false, Ordering::Relaxed); // a handshake is no head that has begun
+    Box::pin(watched(stream, peer, &shared, link, phase)).await;
+}
+
+/// Serves what comes on a stream, and looks at it from time to time.
+async fn watched<S>(
+    stream: S,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    link: Arc<Link>,
+    mut phase: watch::Receiver<Phase>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = Requests { shared: shared.clone(), link: link.clone(), peer };
-    let io = TokioIo::new(Patient::new(stream, link.clone()));
-    let mut connection = pin!(shared.http.serve_connection(io, service));
+    let mut connection = pin!(shared.http.serve_connection(TokioIo::new(stream), service));
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = Looks::default();

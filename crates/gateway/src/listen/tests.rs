@@ -10,15 +10,19 @@ use tokio::{
 };
 
 /// A listener whose routes answer at once, after an hour, and without end.
-struct Listening {
+pub(super) struct Listening {
     address: SocketAddr,
-    traffic: Arc<Traffic>,
-    phase: watch::Sender<Phase>,
-    tasks: TaskTracker,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) tasks: TaskTracker,
 }
 
 impl Listening {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    pub(super) async fn start_with(tls: Option<Tls>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let endless = || async { Body::new(Endless(bytes::Bytes::from(vec![0; 64 << 10]))) };
@@ -32,15 +36,15 @@ impl Listening {
             .route("/endless", get(endless));
         let (phase, phases) = watch::channel(Phase::Serving);
         let (traffic, tasks) = (Arc::new(Traffic::default()), TaskTracker::new());
-        tasks.spawn(serve(listener, Front::operators(routes), traffic.clone(), phases, tasks.clone()));
+        tasks.spawn(serve(listener, tls, Front::operators(routes), traffic.clone(), phases, tasks.clone()));
         Self { address, traffic, phase, tasks }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    async fn ends(self) {
+    pub(super) async fn ends(self) {
         self.tasks.close();
         self.tasks.wait().await;
         assert_eq!(self.traffic.connections(), 0);
@@ -48,7 +52,7 @@ impl Listening {
 }
 
 /// How long the other side keeps the connection open.
-async fn open_for(stream: &mut TcpStream) -> Duration {
+pub(super) async fn open_for(stream: &mut TcpStream) -> Duration {
     let began = Instant::now();
     let _ = stream.read_to_end(&mut Vec::new()).await;
     began.elapsed()
@@ -63,7 +67,7 @@ async fn ask(stream: &mut TcpStream, path: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-fn is_about(time: Duration, seconds: std::ops::RangeInclusive<u64>) -> bool {
+pub(super) fn is_about(time: Duration, seconds: std::ops::RangeInclusive<u64>) -> bool {
     seconds.contains(&time.as_secs())
 }
 

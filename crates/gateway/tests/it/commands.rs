@@ -73,9 +73,9 @@ impl Serving {
         let mut said = Vec::new();
         let address = loop {
             let line = lines.next_line().await.unwrap().unwrap();
-            match line.strip_prefix("listening on http://") {
-                Some(address) => break address.parse().unwrap(),
-                None => said.push(line),
+            match line.split_once("listening on http") {
+                Some(("", rest)) => break rest.trim_start_matches('s').trim_start_matches("://").parse().unwrap(),
+                _ => said.push(line),
             }
         };
         let next = lines.next_line().await.unwrap().unwrap();

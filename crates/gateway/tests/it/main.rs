@@ -14,5 +14,6 @@ mod outage;
 mod schedule;
 mod simulate;
 mod support;
+mod tls;
 mod torture;
 mod wires;

@@ -9,10 +9,9 @@ use domain::{
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use serde_json::{Value, json};
 use std::{
@@ -127,17 +126,15 @@ struct Certified {
 }
 
 fn certified(protocols: &[&[u8]]) -> Certified {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let authority = servers::Authority::new().unwrap();
+    let servers::Certified { cert, key } = authority.certify("localhost").unwrap();
+    let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(vec![cert], key).unwrap();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    Certified { authority: issuer.der().clone(), config }
+    Certified { authority: CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap(), config }
 }
 
 /// A server that answers every request with a chat completion, by HTTP/2 where that was agreed on.
