@@ -119,9 +119,11 @@ pub(crate) fn affinity(key: ClientKeyId, session: Option<[u8; 16]>, format: ApiF
 }
 
 /// Features that a request needs; only an explicit "no" of a model counts against them.
-pub(crate) fn features(peek: &Peek, is_stream: bool) -> Vec<Feature> {
+pub(crate) fn features(peek: &Peek, is_stream: bool, metered: Option<Metered>) -> Vec<Feature> {
+    // Who edits pictures need not be able to talk about them.
+    let sees = peek.images > 0 && metered != Some(Metered::ImageEdits);
     [
-        (Feature::Vision, peek.images > 0),
+        (Feature::Vision, sees),
         (Feature::FunctionCalling, peek.tools > 0),
         (Feature::Streaming, is_stream),
         (Feature::ExtendedThinking, peek.thinking.asked),

@@ -10,6 +10,7 @@ use crate::{
     call::Call,
     flight::{Ending, Flown, Open, clipped, millis, verdict_named},
     health,
+    ingress::route::Metered,
 };
 use domain::{
     catalog::Route,
@@ -127,14 +128,16 @@ fn vector(flown: &Flown, ending: &Ending, measured: &Measured) -> (TokenCounts, 
     }
     let reported = counts(&measured.usage);
     let kind = flown.call.request_type;
-    if kind.is_billed_per_request() && !measured.usage.reported {
+    let speaks = flown.call.metered == Some(Metered::Speech);
+    if kind.is_billed_per_request() && !measured.usage.reported && !speaks {
         return nothing;
     }
-    if kind == RequestType::Embedding {
-        // What was embedded is known from the request, and nothing is generated.
+    if kind == RequestType::Embedding || speaks {
+        // What was embedded or is spoken is known from the request, and no text is generated.
         let ends_billed = !matches!(ending, Ending::HandedOn { .. } | Ending::Refused { .. } | Ending::AnsweredFailure);
         let input = flown.call.prompt_estimate.min(flown.bounds.prompt);
         return match (measured.usage.reported, ends_billed && flown.open.is_some()) {
+            (true, _) if speaks => (reported, UsageSource::Upstream),
             (true, _) => (TokenCounts { output: 0, ..reported }, UsageSource::Upstream),
             (false, true) => (TokenCounts { input, ..TokenCounts::default() }, UsageSource::Estimated),
             (false, false) => nothing,

@@ -34,6 +34,11 @@ fn seen(peek: &Peek, image_tokens: u64) -> u64 {
     image_tokens.saturating_mul(u64::from(peek.images) + u64::from(peek.documents))
 }
 
+/// Tokens of a text of so many characters that is to be spoken, estimated: four characters each, rounded up.
+pub const fn spoken_tokens(characters: u64) -> u64 {
+    characters.div_ceil(4)
+}
+
 /// Tokens of `bytes` of generated text, estimated: four bytes each, rounded up.
 pub const fn text_tokens(bytes: u64) -> u64 {
     bytes.div_ceil(4)

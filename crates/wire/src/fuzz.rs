@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use crate::{
-    ArrayFramer, Frame, Kind, PeekError, Seen, StreamTap, UsageFilter, WholeTap, Wire,
+    ArrayFramer, Frame, Kind, Peek, PeekError, Seen, StreamTap, UsageFilter, WholeTap, Wire,
     convert::{Answer, Asked, Ending, Memory, Quirks, Refused, Stream, request, response},
-    read_error, recode,
+    peek_form, read_error, recode,
 };
 
 fn wire(choice: u8) -> Wire {
@@ -70,6 +70,33 @@ pub fn splice(data: &[u8]) {
     assert_eq!(now.model.map(|model| model.value), peek.model.map(|_| "na\"me".to_owned()));
     assert!(now.maxima.iter().all(|given| given.tokens.value <= maximum), "a maximum stayed above {maximum}");
     assert!(!asked || now.include_usage.is_some_and(|usage| usage.value), "usage is not asked for");
+}
+
+/// A form behind a line with its content type: with its model named anew it is read as before, but for that; with
+/// parts taken out it is still a form.
+pub fn form(data: &[u8]) {
+    let Some(line) = memchr::memchr(b'\n', data) else { return };
+    let (Ok(kind), body) = (std::str::from_utf8(&data[..line]), Bytes::copy_from_slice(&data[line + 1..])) else {
+        return;
+    };
+    let Ok(peek) = peek_form(kind, &body) else { return };
+    let rename = recode::set_model(&peek, "na\"me").or_else(|| recode::add_model(&peek, "na\"me"));
+    let named = crate::splice(&body, rename.into_iter().collect()).concat();
+    let now = peek_form(kind, &named).unwrap_or_else(|error| unreachable!("{error}: {}", named.escape_ascii()));
+    assert_eq!(now.model.as_ref().map(|model| model.value.as_str()), Some("na\"me"));
+    let rest = |peek: &Peek| (peek.images, peek.text_bytes, peek.choices, peek.uncountable);
+    assert_eq!(
+        (rest(&now), now.stream.as_ref().map(|stream| stream.value)),
+        (rest(&peek), peek.stream.as_ref().map(|stream| stream.value))
+    );
+
+    let boundary = peek.form.as_deref().unwrap_or_default();
+    let edits = recode::strip_parts(boundary, &body, &["n".into(), "user".into()]);
+    let stripped = crate::splice(&body, edits).concat();
+    match peek_form(kind, &stripped) {
+        Ok(now) => assert_eq!((now.choices, now.images), (1, peek.images), "a picture went"),
+        Err(error) => assert!(error.to_string().ends_with("it has no parts"), "{error}: {}", stripped.escape_ascii()),
+    }
 }
 
 /// A stream, behind a byte for the size of its pieces: the filter and the framer do the same at any chunking.

@@ -15,6 +15,7 @@ mod anthropic;
 pub mod convert;
 pub mod error;
 pub mod estimate;
+pub mod form;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod gemini;
@@ -32,6 +33,7 @@ pub mod tap;
 pub mod usage;
 
 pub use error::{Class, ErrorFacts, Problem, Rendered, read_error, render, render_stream};
+pub use form::peek_form;
 pub use lists::{Dialect, ListedModel, Page};
 pub use loss::{Loss, Lost};
 pub use peek::{Kind, Peek, PeekError, peek};

@@ -112,6 +112,10 @@ pub enum Bare {
     Null(Range<usize>),
 }
 
+/// Longest model name, in bytes.
+pub(crate) const MODEL_MAX: usize = 512;
+pub(crate) const MODEL_TYPE: &str = "a string of 1 to 512 bytes";
+
 /// Marks without a TTL that are remembered. The vendor takes four.
 pub const BARE_MAX: usize = 64;
 
@@ -172,10 +176,16 @@ pub struct Peek {
     pub tools_span: Option<Range<usize>>,
     /// An image is asked for.
     pub image_output: bool,
-    /// Where a first member of the body may be inserted: just after its opening brace.
+    /// Where a first member of the body may be inserted: just after its opening brace, or at a form's first boundary.
     pub root_open: usize,
     /// The body has no members.
     pub root_empty: bool,
+    /// The boundary, of a body that is a form: its values stand without quotes.
+    pub form: Option<Box<str>>,
+    /// Characters of a prompt that is one text, on chat's other routes.
+    pub prompt_chars: u64,
+    /// The answer is to come as events (`stream_format`, speech).
+    pub as_events: bool,
 }
 
 /// Why a body cannot be read.
@@ -192,6 +202,14 @@ pub enum PeekError {
     NotJson {
         /// Offset of the first bad byte.
         at: usize,
+    },
+    /// It is no form that all would read alike.
+    #[error("the body is not valid multipart/form-data at byte {at}: {reason}")]
+    NotAForm {
+        /// Offset of what cannot be read.
+        at: usize,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// It is JSON, but no object.
     #[error("the body must be a JSON object")]
@@ -221,7 +239,9 @@ impl PeekError {
         match self {
             Self::DuplicateKey(field) | Self::WrongType { field, .. } => Some(field),
             Self::MissingModel => Some("model"),
-            Self::NotUtf8 { .. } | Self::NotJson { .. } | Self::NotAnObject | Self::TooDeep => None,
+            Self::NotUtf8 { .. } | Self::NotJson { .. } | Self::NotAForm { .. } | Self::NotAnObject | Self::TooDeep => {
+                None
+            }
         }
     }
 }

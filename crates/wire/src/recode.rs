@@ -5,7 +5,7 @@ mod sealed;
 use std::ops::Range;
 
 use crate::{
-    Wire,
+    Wire, form,
     json::{Reader, Token},
     peek::{Bare, Field, MaxField, Peek, Slot},
     splice::Edit,
@@ -16,13 +16,21 @@ pub use sealed::{STRIP_SEALED, Unsealed, strip_sealed};
 /// Puts `name` in the place of the model; `None` if it is that already, or the body names none.
 pub fn set_model(peek: &Peek, name: &str) -> Option<Edit> {
     let model = peek.model.as_ref().filter(|model| model.value != name)?;
-    Some(Edit { at: model.span.clone(), with: quoted(name), name: "model" })
+    let with = if peek.form.is_some() { name.as_bytes().to_vec() } else { quoted(name) };
+    Some(Edit { at: model.span.clone(), with, name: "model" })
 }
 
 /// Names the model in a body that names none, on a route whose vendor has a default.
 pub fn add_model(peek: &Peek, name: &str) -> Option<Edit> {
-    let member = || [br#""model":"#, quoted(name).as_slice()].concat();
-    peek.model.is_none().then(|| first_member(peek, &String::from_utf8_lossy(&member()), "model"))
+    if peek.model.is_some() {
+        return None;
+    }
+    if let Some(boundary) = &peek.form {
+        let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{name}\r\n");
+        return Some(replace(&(peek.root_open..peek.root_open), part.as_bytes(), "model"));
+    }
+    let member = [br#""model":"#, quoted(name).as_slice()].concat();
+    Some(first_member(peek, &String::from_utf8_lossy(&member), "model"))
 }
 
 /// Puts `name` wherever a Gemini body repeats the path's model, which the vendor wants to be the same.
@@ -108,6 +116,20 @@ pub fn strip_params(body: &[u8], names: &[String]) -> Vec<Edit> {
         }
     }
     edits.extend(run.map(strip));
+    edits
+}
+
+/// Takes the parts of a form called `names` out of it, whole; [`NEEDED`] ones stay.
+pub fn strip_parts(boundary: &str, body: &[u8], names: &[String]) -> Vec<Edit> {
+    let line = form::boundary_line(boundary);
+    let Ok(mut parts) = form::Parts::new(&line, body) else { return Vec::new() };
+    let mut edits = Vec::new();
+    while let Ok(Some(part)) = parts.next() {
+        let goes = |name: &String| name.as_bytes() == part.head.name && !NEEDED.contains(&name.as_str());
+        if names.iter().any(goes) {
+            edits.push(strip(part.span));
+        }
+    }
     edits
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     Core,
     call::{Call, Prompt},
+    ingress::route::Metered,
 };
 use domain::{
     catalog::GlobalModel,
@@ -90,9 +91,14 @@ struct Asked {
 impl Asked {
     fn of(call: &Call, peek: &Peek, to_responses: bool) -> Self {
         if !call.generates() {
-            // Nothing in these requests bounds their answers, and only images are made of tokens.
+            // Nothing in these requests bounds their answers. Images and transcripts are made of tokens, and speech
+            // where it reports them, in the last of its events.
             let most = call.model.config.output_limit.unwrap_or(OUTPUT_DEFAULT);
-            let each = if call.request_type == RequestType::Image { most } else { 0 };
+            let each = match call.request_type {
+                RequestType::Image => most,
+                RequestType::Audio if call.metered != Some(Metered::Speech) || call.is_stream => most,
+                _ => 0,
+            };
             return Self { choices: peek.choices, given: Some(each), limit: None, unbounded: None, least: each };
         }
         let given = peek.maxima.iter().map(|maximum| maximum.tokens.value).max();

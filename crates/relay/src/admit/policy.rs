@@ -20,9 +20,12 @@ use domain::{
     format::{ApiFormat, Capability, RequestType},
     policy::{check_access, required_capabilities},
 };
-use http::{HeaderMap, HeaderName, header::USER_AGENT};
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
 use std::{collections::BTreeMap, sync::Arc};
-use wire::{Peek, Wire, estimate};
+use wire::{Peek, Wire, estimate, form::is_form};
 
 /// A context that is large at vendors which charge more beyond it, where the model names no limit of its own.
 const CONTEXT_DEFAULT: u64 = 200_000;
@@ -33,19 +36,44 @@ const NAME_MAX: usize = 100;
 static REQUIRE: HeaderName = HeaderName::from_static("x-require-capability");
 
 /// Reads the body for what routing must know.
-pub(crate) fn peek(route: &Route, body: &[u8]) -> Result<Peek, Fault> {
+pub(crate) fn peek(route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<Peek, Fault> {
     let kind = match route.action {
         Action::CountTokens => wire::Kind::CountTokens,
         Action::Metered(_) => wire::Kind::Metered,
         _ => wire::Kind::Generate,
     };
-    wire::peek(route.wire, kind, body).map_err(|error| {
+    let metered = match route.action {
+        Action::Metered(metered) => Some(metered),
+        _ => None,
+    };
+    let form = match metered {
+        Some(metered) if metered.takes_forms() => form_type(headers)?,
+        _ => None,
+    };
+    let read = match form {
+        Some(content_type) => wire::peek_form(content_type, body),
+        None => wire::peek(route.wire, kind, body),
+    };
+    let mut peek = read.map_err(|error| {
         let fault = Fault::new(Kind::BadRequest, error.to_string());
         match error.field() {
             Some(field) => fault.param(field),
             None => fault,
         }
-    })
+    })?;
+    peek.uncountable |= metered.is_some_and(Metered::hears);
+    Ok(peek)
+}
+
+/// The content type of a form; none of any other body.
+fn form_type(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    let mut all = headers.get_all(CONTENT_TYPE).iter();
+    let first = all.next().and_then(|value| value.to_str().ok()).filter(|value| is_form(value));
+    if first.is_some() && all.next().is_some() {
+        // The upstream might go by the other one.
+        return Err(Fault::new(Kind::BadRequest, "the body has two content types").param("content-type"));
+    }
+    Ok(first)
 }
 
 /// Finds the model, checks what the caller may do, and gathers the facts that the rest of the request's life goes by.
@@ -57,7 +85,7 @@ pub(crate) fn understand(
     (headers, body, share): (HeaderMap, Bytes, Share),
     refused: &mut Refused,
 ) -> Result<(Call, Prompt), Fault> {
-    let peek = peek(route, &body)?;
+    let peek = peek(route, &headers, &body)?;
     if peek.background {
         return Err(Fault::new(Kind::Unsupported, "background responses are not supported").param("background"));
     }
@@ -72,7 +100,8 @@ pub(crate) fn understand(
     let named = route.model.as_deref().or(peek.model.as_ref().map(|model| model.value.as_str()));
     let asked = named.or(metered.and_then(Metered::default_model));
     let asked = asked.ok_or_else(|| Fault::new(Kind::BadRequest, "the field `model` is missing").param("model"))?;
-    let asks_stream = peek.stream.as_ref().is_some_and(|stream| stream.value);
+    let asks_events = peek.as_events && metered == Some(Metered::Speech);
+    let asks_stream = peek.stream.as_ref().is_some_and(|stream| stream.value) || asks_events;
     if asks_stream && metered.is_some_and(|metered| !metered.streams()) {
         return Err(Fault::new(Kind::Unsupported, "this route is not streamed").param("stream"));
     }
@@ -91,7 +120,10 @@ pub(crate) fn understand(
         Action::Generate { stream: None } | Action::Metered(_) => asks_stream,
         _ => false,
     };
-    let estimate = estimate::prompt_tokens(&peek, catalog.settings.image_token_estimate);
+    let estimate = match metered {
+        Some(Metered::Speech) => estimate::spoken_tokens(peek.prompt_chars),
+        _ => estimate::prompt_tokens(&peek, catalog.settings.image_token_estimate),
+    };
     let detected = detected(&peek, estimate, model.config.context_limit);
     let required =
         required_capabilities(&model, caller.user.as_deref(), &caller.key, &asked_capabilities(&headers), &detected);
@@ -124,7 +156,7 @@ pub(crate) fn understand(
         prompt_estimate: estimate,
         cache_ttl_minutes: if one_hour { 60 } else { 5 },
         adds_ttl,
-        features: features(&peek, is_stream),
+        features: features(&peek, is_stream, metered),
         required,
         preferred: if prefers_long { vec![Capability::Context1m] } else { Vec::new() },
         model,

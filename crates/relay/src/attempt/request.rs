@@ -319,7 +319,9 @@ pub(crate) fn body(
         edits.extend(unsealed.edits);
     }
     let strips = &endpoint.config.strip_params;
-    if maximum.must_hold && strips.iter().any(|name| recode::MAXIMA.contains(&name.as_str())) {
+    if let Some(boundary) = peek.form.as_ref().filter(|_| !strips.is_empty()) {
+        edits.extend(recode::strip_parts(boundary, body, strips));
+    } else if maximum.must_hold && strips.iter().any(|name| recode::MAXIMA.contains(&name.as_str())) {
         let others: Vec<_> = strips.iter().filter(|name| !recode::MAXIMA.contains(&name.as_str())).cloned().collect();
         edits.extend(recode::strip_params(body, &others));
     } else if !strips.is_empty() {

@@ -331,8 +331,10 @@ impl Relayed {
                 Ending::Broke { message, deadline: None }
             }
         };
-        // Gemini may report more after the chunk that finishes; converted, it is complete at its end.
-        let may_change = self.wire == Wire::Gemini && self.shape == Shape::Stream && !self.converts();
+        // Gemini may report more after the chunk that finishes, and another picture may follow one; what is converted is
+        // complete at its end.
+        let goes_on = self.wire == Wire::Gemini || !self.call.generates();
+        let may_change = goes_on && self.shape == Shape::Stream && !self.converts();
         let recorded = if may_change {
             let (again, recorded) = self.flight.end_for_now(&ending, &measured);
             self.resettle = again;

@@ -29,6 +29,11 @@ pub(crate) enum Metered {
     Completions,
     Embeddings,
     ImageGenerations,
+    ImageEdits,
+    Speech,
+    Transcriptions,
+    /// Transcriptions in English, whatever is spoken.
+    Translations,
     Moderations,
     Rerank,
     /// Gemini's embedding of one content …
@@ -44,6 +49,10 @@ impl Metered {
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::ImageGenerations => "images/generations",
+            Self::ImageEdits => "images/edits",
+            Self::Speech => "audio/speech",
+            Self::Transcriptions => "audio/transcriptions",
+            Self::Translations => "audio/translations",
             Self::Moderations => "moderations",
             Self::Rerank => "rerank",
             Self::EmbedContent => "embedContent",
@@ -65,7 +74,8 @@ impl Metered {
         match self {
             Self::Completions => RequestType::Completion,
             Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => RequestType::Embedding,
-            Self::ImageGenerations => RequestType::Image,
+            Self::ImageGenerations | Self::ImageEdits => RequestType::Image,
+            Self::Speech | Self::Transcriptions | Self::Translations => RequestType::Audio,
             Self::Moderations => RequestType::Moderation,
             Self::Rerank => RequestType::Rerank,
         }
@@ -73,13 +83,26 @@ impl Metered {
 
     /// Whether its answers may come as events.
     pub(crate) const fn streams(self) -> bool {
-        matches!(self, Self::Completions)
+        matches!(
+            self,
+            Self::Completions | Self::ImageGenerations | Self::ImageEdits | Self::Speech | Self::Transcriptions
+        )
+    }
+
+    /// Whether a body may be a form, with files in it.
+    pub(crate) const fn takes_forms(self) -> bool {
+        matches!(self, Self::ImageEdits) || self.hears()
+    }
+
+    /// Whether its prompt is a recording, whose length in tokens does not show.
+    pub(crate) const fn hears(self) -> bool {
+        matches!(self, Self::Transcriptions | Self::Translations)
     }
 
     /// The model that the vendor takes where a body names none.
     pub(crate) const fn default_model(self) -> Option<&'static str> {
         match self {
-            Self::ImageGenerations => Some("dall-e-2"),
+            Self::ImageGenerations | Self::ImageEdits => Some("dall-e-2"),
             Self::Moderations => Some("omni-moderation-latest"),
             _ => None,
         }
@@ -126,6 +149,10 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
         "/v1/completions" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Completions))),
         "/v1/embeddings" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Embeddings))),
         "/v1/images/generations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::ImageGenerations))),
+        "/v1/images/edits" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::ImageEdits))),
+        "/v1/audio/speech" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Speech))),
+        "/v1/audio/transcriptions" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Transcriptions))),
+        "/v1/audio/translations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Translations))),
         "/v1/moderations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Moderations))),
         "/v1/rerank" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Rerank))),
         _ => return find_models(method, path),
@@ -213,6 +240,9 @@ mod tests {
             (&post, "/v1/responses/input_tokens", Ok((Wire::Responses, Action::CountTokens, None))),
             (&post, "/v1/completions", Ok((Wire::Chat, Action::Metered(Metered::Completions), None))),
             (&post, "/v1/embeddings", Ok((Wire::Chat, Action::Metered(Metered::Embeddings), None))),
+            (&post, "/v1/audio/speech", Ok((Wire::Chat, Action::Metered(Metered::Speech), None))),
+            (&post, "/v1/audio", Err(NoRoute::NotFound(Wire::Chat))),
+            (&Method::GET, "/v1/images/edits", Err(NoRoute::WrongMethod(Wire::Chat))),
             (&Method::GET, "/v1/rerank", Err(NoRoute::WrongMethod(Wire::Chat))),
             (
                 &post,

@@ -13,6 +13,7 @@ mod endings;
 mod faults;
 mod lists;
 mod losses;
+mod media;
 mod metered;
 mod money;
 mod refusals;

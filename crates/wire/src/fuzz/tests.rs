@@ -30,17 +30,19 @@ fn after(choices: &[u8], bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_fuzzing_found_stays_mended() {
-    let laws: [(&str, Law); 7] = [
+    let laws: [(&str, Law); 8] = [
         ("peek", super::peek),
         ("splice", super::splice),
         ("sse", super::sse),
+        ("form", super::form),
         ("tap", super::tap),
         ("convert_request", super::convert_request),
         ("convert_response", super::convert_response),
         ("convert_stream", super::convert_stream),
     ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     for (target, law) in laws {
-        for path in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/found").join(target)) {
+        for path in ["found", "seeds"].iter().flat_map(|kind| files(&folder.join(kind).join(target))) {
             law(&fs::read(path).unwrap());
         }
     }

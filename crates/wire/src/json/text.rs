@@ -70,6 +70,14 @@ impl<'a> Text<'a> {
         wide(self.raw) + self.escaped_wide
     }
 
+    /// Characters of the text, escapes undone.
+    pub(crate) fn chars(&self) -> usize {
+        match self.shrink {
+            0 => self.raw.iter().filter(|byte| **byte & 0xc0 != 0x80).count(),
+            _ => unescape(self.raw).chars().count(),
+        }
+    }
+
     /// The text to compare a key with: `None` if it is longer than any that is read.
     pub(crate) fn key(&self) -> Option<Cow<'a, [u8]>> {
         const LONGEST: usize = 64;

@@ -24,6 +24,8 @@ pub(super) enum Place {
     ModelEcho,
     Stream,
     StreamOptions,
+    /// Whether speech comes as events.
+    StreamFormat,
     IncludeUsage,
     Max(MaxField),
     Choices,
@@ -143,6 +145,7 @@ impl Place {
             Self::Prompt => (1 << 14, "input"),
             Self::Tools => (1 << 15, "tools"),
             Self::BestOf => (1 << 16, "best_of"),
+            Self::StreamFormat => (1 << 17, "stream_format"),
             _ => return None,
         })
     }
@@ -170,6 +173,7 @@ fn chat_root(key: &[u8]) -> Place {
         b"model" => Place::Model,
         b"stream" => Place::Stream,
         b"stream_options" => Place::StreamOptions,
+        b"stream_format" => Place::StreamFormat,
         b"max_tokens" => Place::Max(MaxField::MaxTokens),
         b"max_completion_tokens" => Place::Max(MaxField::MaxCompletionTokens),
         b"n" => Place::Choices,
@@ -180,7 +184,10 @@ fn chat_root(key: &[u8]) -> Place {
         b"messages" => Place::Messages,
         b"input" | b"prompt" => Place::Prompt,
         b"tools" => Place::Tools,
-        b"functions" | b"response_format" | b"suffix" => Place::Free,
+        b"functions" | b"response_format" | b"suffix" | b"instructions" => Place::Free,
+        // Pictures to edit.
+        b"images" => Place::Content,
+        b"mask" => Place::Block,
         b"prompt_cache_key" => Place::CacheKey,
         b"modalities" => Place::Modalities,
         b"cache_control" => Place::CacheControl,

@@ -1,7 +1,7 @@
 //! The pass over the body.
 
 use super::{
-    BARE_MAX, Bare, ECHOES_MAX, Field, Kind, Maximum, Peek, PeekError, Slot,
+    BARE_MAX, Bare, ECHOES_MAX, Field, Kind, MODEL_MAX, MODEL_TYPE, Maximum, Peek, PeekError, Slot,
     place::{Media, Place},
 };
 use crate::{
@@ -9,9 +9,6 @@ use crate::{
     json::{Reader, Text, Token, wide},
 };
 
-/// Longest model name, in bytes.
-const MODEL_MAX: usize = 512;
-const MODEL_TYPE: &str = "a string of 1 to 512 bytes";
 /// Longest of the other strings that are kept, in bytes; a longer one is cut.
 const HINT_MAX: usize = 1024;
 /// Text that a number in a prompt of token ids stands for: half of it is the one token it is.
@@ -267,6 +264,9 @@ impl<'a> Scan<'a> {
             Place::Messages | Place::Prompt => {
                 self.peek.messages += 1;
                 self.count_text(&text);
+                if place == Place::Prompt && self.levels.len() == 1 {
+                    self.peek.prompt_chars += text.chars() as u64;
+                }
             }
             Place::System => {
                 self.peek.system = Some(self.reader.start()..self.reader.end());
@@ -288,6 +288,7 @@ impl<'a> Scan<'a> {
         match place {
             Place::ThinkType => self.peek.thinking.asked |= matches!(word, b"enabled" | b"adaptive"),
             Place::BareEffort => self.peek.thinking.asked |= !is_no_effort(word),
+            Place::StreamFormat => self.peek.as_events = word == b"sse",
             Place::Modalities => self.peek.image_output |= word.eq_ignore_ascii_case(b"image"),
             Place::BlockType => {
                 let elsewhere = matches!(word, b"item_reference" | b"container_upload" | b"audio" | b"video");

@@ -59,7 +59,18 @@ impl Kind {
                 }
                 _ => Self::Other,
             },
-            Wire::Chat | Wire::Gemini => match name {
+            Wire::Chat => match name {
+                b"error" => Self::Error,
+                b"ping" => Self::Ping,
+                b"transcript.text.delta" => Self::Delta,
+                b"image_generation.partial_image" | b"image_edit.partial_image" | b"speech.audio.delta" => Self::Binary,
+                b"image_generation.completed"
+                | b"image_edit.completed"
+                | b"transcript.text.done"
+                | b"speech.audio.done" => Self::Closing,
+                _ => Self::Untyped,
+            },
+            Wire::Gemini => match name {
                 b"error" => Self::Error,
                 b"ping" => Self::Ping,
                 _ => Self::Untyped,

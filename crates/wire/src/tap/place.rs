@@ -262,9 +262,12 @@ fn chat_root(key: &[u8]) -> Place {
         b"model" => Place::Model,
         b"usage" => Place::OpenAiUsage,
         b"error" => Place::Error,
-        // Embeddings and images; rerank and moderations; transcripts.
-        b"data" | b"results" => Place::Solid,
+        // Embeddings and images; rerank and moderations; events of images and of speech.
+        b"data" | b"results" | b"b64_json" | b"audio" => Place::Solid,
+        // Transcripts and their events.
         b"text" => Place::Text,
+        b"delta" => Place::DeltaText,
+        b"type" => Place::Type,
         b"meta" => Place::RerankMeta,
         _ => Place::None,
     }
