@@ -3,6 +3,7 @@
 //! Time, seeds and state come in as parameters, so each decision here can be replayed from its record and tested as a
 //! table. The crate knows token counters and provider keys; JSON and HTTP are the business of others.
 
+pub mod bindings;
 pub mod catalog;
 pub mod egress;
 pub mod fault;

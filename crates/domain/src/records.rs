@@ -1,6 +1,7 @@
 //! What is written down of a request: the journal's records and the rows they become.
 
 use crate::{
+    bindings::Fingerprint,
     format::{ApiFormat, RequestType, Status, UsageSource},
     ids::{
         ClientKeyId, EndpointId, GlobalModelId, NodeId, PriceVersionId, ProviderId, ProviderKeyId, QuotaId, RequestId,
@@ -101,6 +102,8 @@ pub struct Settled {
     pub trace: Trace,
     /// Whose money it was; `None` only of what is never billed.
     pub account: Option<Account>,
+    /// What the answer issued: bound to the row's client key and provider key.
+    pub issued: Vec<Fingerprint>,
 }
 
 /// One admitted request. The bill can be re-derived from this row alone.

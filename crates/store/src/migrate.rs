@@ -13,6 +13,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "notifications", include_str!("../migrations/0004_notifications.sql")),
     (5, "provider_usage", include_str!("../migrations/0005_provider_usage.sql")),
     (6, "proxies", include_str!("../migrations/0006_proxies.sql")),
+    (7, "state_bindings", include_str!("../migrations/0007_state_bindings.sql")),
 ];
 
 /// Why the schema is not this version's.

@@ -6,6 +6,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod balances;
+pub mod bindings;
 pub mod candidates;
 pub mod endpoints;
 pub mod global_models;

@@ -455,6 +455,7 @@ pub(crate) fn settled(number: u128) -> Settled {
         candidates: vec![candidate(AttemptOutcome::Failed), answered],
         trace: Trace { entries: vec![skipped], more: 2 },
         account: Some(Account::User(user())),
+        issued: vec![u128::to_be_bytes(number)],
     }
 }
 

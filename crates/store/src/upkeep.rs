@@ -8,7 +8,7 @@ use crate::{
     db::{DbError, Lock, Tx, within},
     feed, mint, period,
     repo::{
-        api_keys, audit,
+        api_keys, audit, bindings,
         quotas::{self, QuotaRow, QuotaType},
         settings,
     },
@@ -43,6 +43,8 @@ pub struct Done {
     pub deleted: u64,
     /// Counts of days and months that are over, of provider keys.
     pub windows: u64,
+    /// Bindings that expired.
+    pub bindings: u64,
 }
 
 impl Done {
@@ -66,8 +68,8 @@ pub async fn run(store: Store, cancel: CancellationToken) {
                 Ok(done) => {
                     failing = false;
                     if !done.is_nothing() {
-                        let Done { periods, providers, disabled, deleted, windows } = done;
-                        tracing::info!(periods, providers, disabled, deleted, windows, "periods and keys that were due");
+                        let Done { periods, providers, disabled, deleted, windows, bindings } = done;
+                        tracing::info!(periods, providers, disabled, deleted, windows, bindings, "periods and keys that were due");
                     }
                 }
                 Err(error) => {
@@ -95,8 +97,10 @@ pub async fn due(store: &Store, now_us: i64) -> Result<Done, DbError> {
         let providers = begin_provider_periods(&mut tx, now_us).await?;
         let (disabled, deleted) = end_keys(&mut tx, store.node(), &settings, now_us).await?;
         let windows = forget_windows(&mut tx, now_us).await?;
+        let bindings = bindings::forget(&mut tx, now_us, AT_ONCE).await?;
         tx.commit().await?;
         done.windows += windows;
+        done.bindings += bindings;
         done.periods += periods;
         done.providers += providers;
         done.disabled += disabled;
@@ -117,6 +121,7 @@ async fn any(store: &Store, now_us: i64) -> Result<bool, DbError> {
                            AND NOT auto_delete_on_expiry AND NOT $3) \
                        OR EXISTS (SELECT 1 FROM api_keys WHERE expires_at <= $2 AND (auto_delete_on_expiry OR $3)) \
                        OR EXISTS (SELECT 1 FROM limit_windows WHERE period_end <= $2) \
+                       OR EXISTS (SELECT 1 FROM state_bindings WHERE expires_at <= $1) \
                        THEN 1 ELSE 0 END AS BIGINT) AS due";
     let mut tx = store.db().read().await?;
     let all = settings::load(&mut tx).await?.auto_delete_expired_keys;

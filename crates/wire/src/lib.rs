@@ -29,6 +29,7 @@ pub mod peek;
 pub mod recode;
 pub mod splice;
 pub mod sse;
+pub mod state;
 pub mod tap;
 pub mod usage;
 

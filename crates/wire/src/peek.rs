@@ -1,12 +1,13 @@
 //! One pass over a request's body: what routing, limits and money must know, and where the few values lie that may
 //! have to change. The bytes themselves stay as they are.
 
+mod named;
 mod place;
 mod scan;
 
 use std::ops::Range;
 
-use crate::{Wire, json::ReadError};
+use crate::{Wire, json::ReadError, state::Named};
 
 /// What the route wants with the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,9 @@ pub(crate) const MODEL_TYPE: &str = "a string of 1 to 512 bytes";
 /// Marks without a TTL that are remembered. The vendor takes four.
 pub const BARE_MAX: usize = 64;
 
+/// Ids, and signatures, that a body may name: as many turns and files are in no conversation.
+pub const NAMED_MAX: usize = 1024;
+
 /// Repetitions of the model that are remembered. The vendor takes a batch of 100.
 pub const ECHOES_MAX: usize = 256;
 
@@ -170,6 +174,12 @@ pub struct Peek {
     pub previous_response_id: Option<String>,
     /// `background` is true (Responses).
     pub background: bool,
+    /// `store` is false (Responses): what is answered is not kept.
+    pub unstored: bool,
+    /// What only its issuer understands: of ids and of signatures at most [`NAMED_MAX`] each, of these the last ones.
+    pub named: Vec<Named>,
+    /// More ids are named than [`NAMED_MAX`].
+    pub more_named: bool,
     /// The system prompt: `system`, `instructions` or `systemInstruction`.
     pub system: Option<Range<usize>>,
     /// The tools.

@@ -10,10 +10,13 @@ pub(crate) use facts::Facts;
 pub use stream::StreamTap;
 pub use whole::WholeTap;
 
-use crate::{error::ErrorFacts, usage::Usage};
+use crate::{error::ErrorFacts, state::Issued, usage::Usage};
 
 /// Most bytes of any one value that is kept; a longer one is cut and marked by [`Seen::cut`].
 pub const KEPT_MAX: usize = 4096;
+
+/// Things issued by one answer that are kept; more are not.
+pub const ISSUED_MAX: usize = 256;
 
 /// What a tap has learnt so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct Seen {
     pub sequence: Option<u64>,
     /// A kept value was longer than [`KEPT_MAX`].
     pub cut: bool,
+    /// What only its issuer understands, each once, at most [`ISSUED_MAX`].
+    pub issued: Vec<Issued>,
 }
 
 /// What a frame was.

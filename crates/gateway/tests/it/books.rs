@@ -39,7 +39,13 @@ async fn verify_names_a_bill_that_does_not_follow_from_its_row(home: Home) {
     let (request, total) = (store::mint(), usage.cost.total);
     (usage.request_id, usage.cost.total) = (request, total + NanoUsd(1));
     let account = usage.user_id.map(domain::records::Account::User);
-    let wrong = Settled { usage, candidates: Vec::new(), trace: domain::records::Trace::default(), account };
+    let wrong = Settled {
+        usage,
+        candidates: Vec::new(),
+        trace: domain::records::Trace::default(),
+        account,
+        issued: Vec::new(),
+    };
     opening.journal.settled(Box::new(wrong)).await.unwrap();
     let shipper = Shipper::new(&store, opening.journal.clone());
     let (shipping, cancel, tasks) = (shipper.shipping(), CancellationToken::new(), TaskTracker::new());

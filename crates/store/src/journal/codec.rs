@@ -4,7 +4,7 @@
 
 use domain::{
     ids::RequestId,
-    records::{AttemptEnded, Opened, Progress, Record, Settled},
+    records::{Account, AttemptEnded, CandidateRow, Opened, Progress, Record, Settled, Trace, UsageRow},
 };
 use serde::de::DeserializeOwned;
 use std::io::{self, Read};
@@ -15,7 +15,9 @@ const PREFIX: usize = 8;
 const HEAD: usize = 2;
 /// The largest record, prefix not counted. Texts of a record are bounded where they are made, far below this.
 pub(crate) const RECORD_MAX: usize = 1 << 20;
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// The version before: a settlement did not say what its answer issued.
+const BEFORE: u8 = 2;
 
 const NOTHING: u8 = 0;
 const OPENED: u8 = 1;
@@ -150,18 +152,25 @@ impl<R: Read> Reader<R> {
     }
 }
 
+/// A settlement of version [`BEFORE`]: postcard writes a struct as its fields, one after the other.
+type SettledBefore = (UsageRow, Vec<CandidateRow>, Trace, Option<Account>);
+
 fn decode(kind: u8, version: u8, payload: &[u8]) -> Option<Next> {
     fn of<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
         let (record, rest) = postcard::take_from_bytes(payload).ok()?;
         rest.is_empty().then_some(record)
     }
     Some(Next::Record(match (kind, version) {
-        (NOTHING, VERSION) => return Some(Next::Nothing),
-        (OPENED, VERSION) => Record::Opened(of(payload)?),
-        (ATTEMPT, VERSION) => Record::Attempt(of(payload)?),
-        (PROGRESS, VERSION) => Record::Progress(of(payload)?),
+        (NOTHING, BEFORE | VERSION) => return Some(Next::Nothing),
+        (OPENED, BEFORE | VERSION) => Record::Opened(of(payload)?),
+        (ATTEMPT, BEFORE | VERSION) => Record::Attempt(of(payload)?),
+        (PROGRESS, BEFORE | VERSION) => Record::Progress(of(payload)?),
+        (SETTLED, BEFORE) => {
+            let (usage, candidates, trace, account) = of::<SettledBefore>(payload)?;
+            Record::Settled(Box::new(Settled { usage, candidates, trace, account, issued: Vec::new() }))
+        }
         (SETTLED, VERSION) => Record::Settled(of(payload)?),
-        (RELEASED, VERSION) => return Some(Next::Released(of(payload)?)),
+        (RELEASED, BEFORE | VERSION) => return Some(Next::Released(of(payload)?)),
         _ => return None,
     }))
 }

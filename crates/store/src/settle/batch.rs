@@ -4,7 +4,7 @@ use super::{ShipError, alerts::Alert, tally::Tally};
 use crate::{
     db::{DbError, Tx, Value},
     journal::{Next, Position, Reader, RefusalCount, SegmentId, Shared, open_segment},
-    repo::{audit, candidates, usage},
+    repo::{audit, bindings, candidates, usage},
 };
 use domain::{
     ids::{NodeId, RequestId},
@@ -149,6 +149,7 @@ pub(super) async fn write(
         return Ok(None);
     }
     candidates::insert(tx, &all).await?;
+    bindings::insert(tx, &all).await?;
     for settled in &all {
         tally.add(settled);
     }
@@ -169,7 +170,13 @@ async fn take_out(tx: &mut Tx, settled: &Settled, tally: &mut Tally) -> Result<(
     let Some(before) = usage::find_any_owner(tx, request).await? else { return Ok(()) };
     let candidates = candidates::tried_any_owner(tx, request).await?;
     let account = usage::account_any_owner(tx, request).await?;
-    tally.take_out(&Settled { usage: before, candidates, trace: domain::records::Trace::default(), account });
+    tally.take_out(&Settled {
+        usage: before,
+        candidates,
+        trace: domain::records::Trace::default(),
+        account,
+        issued: Vec::new(),
+    });
     usage::remove(tx, request).await?;
     candidates::remove(tx, request).await
 }

@@ -119,5 +119,5 @@ fn settlement(one: Interrupted, catalog: &Catalog) -> Settled {
         created_at: opened.created_at,
         finished_at,
     };
-    Settled { usage, candidates: attempts, trace: Trace::default(), account: opened.account }
+    Settled { usage, candidates: attempts, trace: Trace::default(), account: opened.account, issued: Vec::new() }
 }

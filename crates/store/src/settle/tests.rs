@@ -4,10 +4,11 @@ mod world;
 use super::{batch::Bounds, *};
 use crate::{
     db::Value,
-    repo::{audit, candidates, quotas, usage},
+    repo::{audit, bindings, candidates, quotas, usage},
     sample,
 };
 use domain::{
+    bindings::{Binding, LASTS_US},
     format::RequestType,
     ids::{ClientKeyId, QuotaId, RequestId},
     limit::window::{Count, Span},
@@ -38,7 +39,44 @@ testkit::on_both![
     rows_that_differ_in_one_thing_only_keep_it,
     a_quota_alerts_once_and_again_after_a_reset,
     days_and_months_count_what_got_a_response,
+    what_an_answer_issued_is_bound_for_thirty_days_to_whom_it_was_issued_first,
 ];
+
+async fn what_an_answer_issued_is_bound_for_thirty_days_to_whom_it_was_issued_first(home: Home) {
+    let world = World::new(home).await;
+    let bound = async || {
+        let mut tx = world.store.db().read().await.unwrap();
+        bindings::newest_any_owner(&mut tx, 2).await.unwrap()
+    };
+    let now = crate::SystemClock::now_us();
+    let settle = async |number, client: ClientKeyId, finished_at, issued: &[u8]| {
+        let mut settled = sample::settled(number);
+        (settled.usage.api_key_id, settled.usage.finished_at) = (client, finished_at);
+        settled.issued = issued.iter().map(|byte| [*byte; 16]).collect();
+        world.settle(settled).await;
+    };
+    let of = |client, at| Binding { client, issuer: sample::provider_key(), expires_us: at + LASTS_US };
+    let (first, other) = (sample::key(), sample::standalone());
+
+    settle(1, first, now - 2, &[1]).await;
+    settle(2, first, now - 1, &[2, 2]).await;
+    settle(3, other, now, &[1, 3]).await;
+    world.ship().await;
+    assert_eq!(bound().await, [([2; 16], of(first, now - 1)), ([3; 16], of(other, now))], "the newest two of three");
+    settle(4, other, now + 1, &[2]).await;
+    settle(5, first, now + 2, &[1]).await;
+    world.ship().await;
+    let renewed = [([3; 16], of(other, now)), ([1; 16], of(first, now + 2))];
+    assert_eq!(bound().await, renewed, "the first client's is renewed, and nobody else's");
+
+    let done = crate::upkeep::due(&world.store, now + LASTS_US).await.unwrap();
+    assert_eq!(done.bindings, 2, "what has expired is forgotten");
+    assert_eq!(bound().await, [([1; 16], of(first, now + 2))]);
+    // What expired and is still there is anybody's.
+    settle(6, other, now + 2 + LASTS_US, &[1]).await;
+    world.ship().await;
+    assert_eq!(bound().await, [([1; 16], of(other, now + 2 + LASTS_US))]);
+}
 
 async fn days_and_months_count_what_got_a_response(home: Home) {
     const DAY_US: i64 = 86_400_000_000;

@@ -36,8 +36,20 @@ pub(super) enum Place {
     UserId,
     CacheKey,
     PreviousId,
+    Store,
     /// What stands for content that does not show here, unless null.
     Remote,
+    /// The same, by the id of what is kept at its issuer; or an object with that id.
+    Kept,
+    /// Where a tool runs: an id, or an object with ids in it.
+    ToolHome,
+    /// An id of what is kept at its issuer.
+    KeptId,
+    KeptIds,
+    /// A signature, or an encrypted thought.
+    Signature,
+    /// The id of an input item.
+    ItemId,
     Modalities,
     GenerationConfig,
 
@@ -107,6 +119,8 @@ impl Place {
             Self::System | Self::Block => block(wire, key),
             Self::Source(media) => source(media, key),
             Self::CacheControl if key == b"ttl" => Self::CacheTtl,
+            Self::Kept | Self::ToolHome if key == b"id" => Self::KeptId,
+            Self::ToolHome if key == b"file_ids" => Self::KeptIds,
             Self::Tool => tool(wire, key),
             _ => Self::None,
         }
@@ -117,6 +131,7 @@ impl Place {
             Self::Messages | Self::Content | Self::System => Self::Block,
             Self::Prompt | Self::Modalities => self,
             Self::Requests => Self::Request,
+            Self::KeptIds => Self::KeptId,
             Self::Tools => Self::Tool,
             Self::Declarations => Self::Declaration,
             _ => Self::None,
@@ -163,7 +178,8 @@ fn anthropic_root(key: &[u8]) -> Place {
         b"metadata" => Place::Metadata,
         b"cache_control" => Place::CacheControl,
         b"output_config" | b"output_format" => Place::Free,
-        b"mcp_servers" | b"container" => Place::Remote,
+        b"mcp_servers" => Place::Remote,
+        b"container" => Place::Kept,
         _ => Place::None,
     }
 }
@@ -208,7 +224,9 @@ fn responses_root(key: &[u8]) -> Place {
         b"prompt_cache_key" => Place::CacheKey,
         b"previous_response_id" => Place::PreviousId,
         b"background" => Place::Background,
-        b"conversation" | b"prompt" => Place::Remote,
+        b"store" => Place::Store,
+        b"conversation" => Place::Kept,
+        b"prompt" => Place::Remote,
         _ => Place::None,
     }
 }
@@ -267,6 +285,10 @@ fn block(wire: Wire, key: &[u8]) -> Place {
         // The answer of a tool may bring parts of its own.
         b"functionResponse" | b"function_response" => Place::Block,
         b"result" if wire == Wire::Responses => Place::ImageData,
+        b"signature" | b"data" if wire == Wire::Anthropic => Place::Signature,
+        b"encrypted_content" if wire == Wire::Responses => Place::Signature,
+        b"thoughtSignature" | b"thought_signature" if wire == Wire::Gemini => Place::Signature,
+        b"id" if wire == Wire::Responses => Place::ItemId,
         _ => Place::Free,
     }
 }
@@ -288,6 +310,7 @@ fn tool(wire: Wire, key: &[u8]) -> Place {
         b"type" => Place::ToolType,
         b"cache_control" => Place::CacheControl,
         b"functionDeclarations" | b"function_declarations" if wire == Wire::Gemini => Place::Declarations,
+        b"container" if wire == Wire::Responses => Place::ToolHome,
         _ => Place::None,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     BARE_MAX, Bare, ECHOES_MAX, Field, Kind, MODEL_MAX, MODEL_TYPE, Maximum, Peek, PeekError, Slot,
+    named::Count,
     place::{Media, Place},
 };
 use crate::{
@@ -47,6 +48,13 @@ struct Note {
     declares: bool,
     /// Sources in it whose kind is the block's to tell.
     unsorted: u32,
+    /// Its id, as an input item.
+    id: Option<(usize, usize)>,
+    members: u32,
+    /// It stands for an item that is kept at its issuer.
+    refers: bool,
+    /// It is a thought.
+    thought: bool,
 }
 
 pub(super) struct Scan<'a> {
@@ -55,12 +63,20 @@ pub(super) struct Scan<'a> {
     levels: Vec<Level>,
     given_once: u32,
     peek: Peek,
+    named: Count,
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(wire: Wire, body: &'a [u8]) -> Self {
         let peek = Peek { choices: 1, ..Peek::default() };
-        Self { wire, reader: Reader::new(body), levels: Vec::with_capacity(16), given_once: 0, peek }
+        Self {
+            wire,
+            reader: Reader::new(body),
+            levels: Vec::with_capacity(16),
+            given_once: 0,
+            peek,
+            named: Count::default(),
+        }
     }
 
     pub(super) fn run(mut self, kind: Kind) -> Result<Peek, PeekError> {
@@ -88,6 +104,7 @@ impl<'a> Scan<'a> {
         match token {
             Token::Key(key) => {
                 level.empty = false;
+                level.note.members += 1;
                 level.named = match level.place {
                     Place::None | Place::Free => Place::None,
                     of => key.key().map_or(Place::None, |key| of.child(self.wire, &key)),
@@ -141,6 +158,7 @@ impl<'a> Scan<'a> {
                 place = Place::Block;
             }
             Place::Content if !array => place = Place::Block,
+            Place::Signature | Place::ItemId => place = Place::Free,
             Place::Block if array => place = Place::Content,
             Place::Block if self.levels.last().is_some_and(|level| level.place == Place::Messages) => {
                 self.peek.messages += 1;
@@ -149,7 +167,7 @@ impl<'a> Scan<'a> {
             Place::Prompt if self.levels.last().is_some_and(|level| level.place == Place::Prompt) => {
                 self.peek.messages += 1;
             }
-            Place::Remote => self.peek.uncountable = true,
+            Place::Remote | Place::Kept => self.peek.uncountable = true,
             Place::CacheControl if !array => self.peek.cache.any = true,
             // No mark: there is no place in it for a TTL.
             Place::CacheControl => place = Place::None,
@@ -166,6 +184,14 @@ impl<'a> Scan<'a> {
     fn close(&mut self, level: Level) {
         let span = level.start..self.reader.end();
         let note = level.note;
+        if let Some((from, to)) = note.id.filter(|_| level.place == Place::Block) {
+            // An item of nothing but its id is a reference, too.
+            if note.thought {
+                self.named.signature(&mut self.peek, from..to);
+            } else if note.refers || note.members == 1 {
+                self.named.id(&mut self.peek, from..to);
+            }
+        }
         match level.place {
             Place::Root if self.levels.is_empty() => self.peek.root_empty = level.empty,
             Place::StreamOptions => self.peek.stream_options = Slot::Object { span, empty: level.empty },
@@ -240,6 +266,7 @@ impl<'a> Scan<'a> {
     }
 
     fn text(&mut self, place: Place, text: Text<'a>) -> Result<(), PeekError> {
+        let inside = self.reader.start() + 1..self.reader.end() - 1;
         match place {
             Place::Model => {
                 if text.len() == 0 || text.len() > MODEL_MAX {
@@ -259,7 +286,19 @@ impl<'a> Scan<'a> {
             Place::PreviousId => {
                 self.peek.uncountable = true;
                 self.peek.previous_response_id = Some(text.bounded(HINT_MAX));
+                self.named.id(&mut self.peek, inside);
             }
+            Place::Signature => {
+                self.count_text(&text);
+                self.named.signature(&mut self.peek, inside);
+            }
+            Place::ItemId => {
+                self.count_text(&text);
+                if let Some(note) = self.note() {
+                    note.id = Some((inside.start, inside.end));
+                }
+            }
+            Place::ToolHome | Place::KeptId => self.named.id(&mut self.peek, inside),
             Place::StreamOptions | Place::GenerationConfig => self.other(place),
             Place::Messages | Place::Prompt => {
                 self.peek.messages += 1;
@@ -274,7 +313,11 @@ impl<'a> Scan<'a> {
             }
             // A search result's `source` is no more than its address.
             Place::Content | Place::Block | Place::Free | Place::Source(Media::Unknown) => self.count_text(&text),
-            Place::Remote | Place::FileId => self.remote(place),
+            Place::Remote => self.remote(place),
+            Place::Kept | Place::FileId => {
+                self.remote(place);
+                self.named.id(&mut self.peek, inside);
+            }
             Place::ImageData => self.peek.images += 1,
             Place::Reference(media) | Place::Source(media @ Media::Image) => self.reference(media, &text),
             Place::Source(_) => self.peek.uncountable = true,
@@ -300,7 +343,13 @@ impl<'a> Scan<'a> {
         }
         let Some(note) = self.note() else { return };
         match place {
-            Place::BlockType if word == b"image" => note.media = Some(Media::Image),
+            Place::BlockType => {
+                note.refers = word == b"item_reference";
+                note.thought = word == b"reasoning";
+                if word == b"image" {
+                    note.media = Some(Media::Image);
+                }
+            }
             Place::Effort if is_no_effort(word) => note.off = true,
             Place::ThinkLevel => note.on = true,
             Place::SourceType => note.textual |= word == b"text",
@@ -368,8 +417,8 @@ impl<'a> Scan<'a> {
                 self.count(TOKEN_ID, 0);
             }
             (Place::StreamOptions | Place::GenerationConfig, _) => self.other(place),
-            (Place::Free, _) => self.count(digits.len() as u64, 0),
-            (Place::Remote, _) => self.remote(place),
+            (Place::Free | Place::Signature | Place::ItemId, _) => self.count(digits.len() as u64, 0),
+            (Place::Remote | Place::Kept, _) => self.remote(place),
             _ => {}
         }
         Ok(())
@@ -380,6 +429,7 @@ impl<'a> Scan<'a> {
             Place::Stream => self.peek.stream = Some(self.field(value)),
             Place::IncludeUsage => self.peek.include_usage = Some(self.field(value)),
             Place::Background => self.peek.background |= value,
+            Place::Store => self.peek.unstored = !value,
             Place::Model | Place::Max(_) | Place::Choices | Place::BestOf => return self.check_type(place),
             Place::ShowThoughts => {
                 if let Some(note) = self.note() {
@@ -387,7 +437,7 @@ impl<'a> Scan<'a> {
                 }
             }
             Place::StreamOptions | Place::GenerationConfig => self.other(place),
-            Place::Remote => self.remote(place),
+            Place::Remote | Place::Kept => self.remote(place),
             _ => {}
         }
         Ok(())

@@ -325,3 +325,103 @@ fn hints_are_cut_at_a_character() {
     let key = generate(Wire::Chat, &body).prompt_cache_key.unwrap_or_default();
     assert_eq!((key.len(), key.chars().count()), (1023, 512));
 }
+
+/// What a body names: ids, and what can be taken out.
+fn named(wire: Wire, body: &str) -> (Vec<&str>, Vec<&str>) {
+    let peek = peek(wire, Kind::Metered, body.as_bytes()).unwrap();
+    let texts =
+        |sealed| peek.named.iter().filter(move |named| named.sealed == sealed).map(|named| &body[named.at.clone()]);
+    (texts(false).collect(), texts(true).collect())
+}
+
+#[test]
+fn what_only_its_issuer_understands_is_found_wherever_it_is_named() {
+    // (wire, body, ids, signatures)
+    for (wire, body, ids, signatures) in [
+        (
+            Wire::Responses,
+            r#"{"previous_response_id":"resp_1","conversation":"conv_1","input":"hi"}"#,
+            &["resp_1", "conv_1"][..],
+            &[][..],
+        ),
+        (Wire::Responses, r#"{"conversation":{"id":"conv_1"},"previous_response_id":null}"#, &["conv_1"], &[]),
+        (
+            Wire::Responses,
+            r#"{"input":[{"type":"item_reference","id":"msg_1"},{"id":"msg_2","type":"item_reference"},{"id":"msg_3"}]}"#,
+            &["msg_1", "msg_2", "msg_3"],
+            &[],
+        ),
+        (
+            Wire::Responses,
+            r#"{"input":[{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"gAA"},
+                {"id":"msg_1","type":"message","role":"assistant","content":[]},{"id":"msg_2","role":"user","content":"x"}]}"#,
+            &[],
+            &["gAA", "rs_1"],
+        ),
+        (
+            Wire::Responses,
+            r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"file_1"}]}],
+                "tools":[{"type":"code_interpreter","container":"cntr_1"},
+                {"type":"code_interpreter","container":{"type":"auto","file_ids":["file_2"]}}]}"#,
+            &["file_1", "cntr_1", "file_2"],
+            &[],
+        ),
+        (
+            Wire::Anthropic,
+            r#"{"container":"container_1","messages":[{"role":"user","content":[
+                {"type":"container_upload","file_id":"file_1"},
+                {"type":"document","source":{"type":"file","file_id":"file_2"}}]}]}"#,
+            &["container_1", "file_1", "file_2"],
+            &[],
+        ),
+        (Wire::Anthropic, r#"{"container":{"id":"container_1","skills":[]},"messages":[]}"#, &["container_1"], &[]),
+        (
+            Wire::Anthropic,
+            r#"{"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"Eq"},
+                {"type":"redacted_thinking","data":"Em"}]}]}"#,
+            &[],
+            &["Eq", "Em"],
+        ),
+        (
+            Wire::Chat,
+            r#"{"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"file_1"}}]}]}"#,
+            &["file_1"],
+            &[],
+        ),
+        (
+            Wire::Gemini,
+            r#"{"contents":[{"role":"model","parts":[{"functionCall":{"name":"f"},"thoughtSignature":"Ci"},
+                {"text":"a","thought_signature":"Cj"},{"fileData":{"fileUri":"https://g/files/1"}}]}]}"#,
+            &["https://g/files/1"],
+            &["Ci", "Cj"],
+        ),
+        // Words are words.
+        (
+            Wire::Anthropic,
+            r#"{"messages":[{"role":"user","content":"file_id signature"}],"system":"resp_1"}"#,
+            &[],
+            &[],
+        ),
+        (Wire::Responses, r#"{"container":"x","input":[{"type":"message","signature":"y","content":""}]}"#, &[], &[]),
+    ] {
+        assert_eq!(named(wire, body), (ids.to_vec(), signatures.to_vec()), "{body}");
+    }
+}
+
+#[test]
+fn of_too_many_signatures_the_last_ones_count_and_too_many_ids_are_told() {
+    let blocks: Vec<String> =
+        (0..NAMED_MAX + 5).map(|number| format!(r#"{{"type":"thinking","signature":"s{number}"}}"#)).collect();
+    let body = format!(r#"{{"messages":[{{"role":"assistant","content":[{}]}}]}}"#, blocks.join(","));
+    let (ids, mut signatures) = named(Wire::Anthropic, &body);
+    signatures.sort_by_key(|text| text[1..].parse::<usize>().unwrap());
+    let want: Vec<String> = (5..NAMED_MAX + 5).map(|number| format!("s{number}")).collect();
+    assert_eq!((ids.len(), signatures), (0, want.iter().map(String::as_str).collect()));
+
+    for (count, more) in [(NAMED_MAX, false), (NAMED_MAX + 1, true)] {
+        let files = vec![r#"{"type":"container_upload","file_id":"f"}"#; count].join(",");
+        let body = format!(r#"{{"messages":[{{"role":"user","content":[{files}]}}]}}"#);
+        let peek = peek(Wire::Anthropic, Kind::Metered, body.as_bytes()).unwrap();
+        assert_eq!((peek.named.len(), peek.more_named), (NAMED_MAX, more));
+    }
+}

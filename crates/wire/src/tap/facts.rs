@@ -1,10 +1,11 @@
 //! Takes what a walker finds in an answer: the state of one event, and what it adds up to.
 
-use super::{Seen, counts::Counts, place::Place};
+use super::{ISSUED_MAX, Seen, counts::Counts, place::Place};
 use crate::{
     Wire,
     error::ErrorFacts,
     json::{Sink, Want},
+    state::{Issued, What, fingerprint},
 };
 
 /// What an event's type says of it.
@@ -189,6 +190,14 @@ impl Facts {
         self.seen.usage = self.known.usage(self.wire);
     }
 
+    fn issue(&mut self, what: What, text: &[u8]) {
+        let issued = Issued { what, thing: fingerprint(text) };
+        let known = &mut self.seen.issued;
+        if !text.is_empty() && known.len() < ISSUED_MAX && !known.contains(&issued) {
+            known.push(issued);
+        }
+    }
+
     fn keep(slot: &mut Option<String>, text: &[u8]) {
         *slot = Some(String::from_utf8_lossy(text).into_owned());
     }
@@ -306,7 +315,13 @@ impl Sink for Facts {
     }
 
     fn kept(&mut self, place: Place, text: &[u8], cut: bool) {
+        if let Some(what) = place.issues() {
+            return self.issue(what, text);
+        }
         self.seen.cut |= cut;
+        if place == Place::Id && self.wire == Wire::Responses {
+            self.issue(What::Stored, text);
+        }
         let seen = &mut self.seen;
         match place {
             Place::Type => self.event.kind = Kind::of(self.wire, text),

@@ -1,6 +1,6 @@
 //! The known paths of every wire's answers, as one table: where a member or an element lies.
 
-use crate::json::Want;
+use crate::{json::Want, state::What};
 
 /// A count in a usage object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,14 @@ pub(crate) enum Place {
     Data,
     /// An object that is content by being there, or an array of such.
     Solid,
+    /// An id, a signature: what only its issuer understands.
+    IssuedStored,
+    IssuedKept,
+    IssuedSealed,
+    /// An object with the id of what is kept.
+    Holder,
+    /// What a tool of the vendor's own gives back: at any depth it may name files.
+    Files,
 
     AnthropicMessage,
     AnthropicDelta,
@@ -63,6 +71,8 @@ pub(crate) enum Place {
     Incomplete,
     Items,
     Item,
+    /// The item of an event, which brings no content that its deltas have not brought.
+    EventItem,
 
     GeminiCandidates,
     GeminiCandidate,
@@ -131,6 +141,10 @@ impl Place {
             Self::Response => response(key),
             Self::Incomplete if key == b"reason" => Self::Finish,
             Self::Item => item(key),
+            Self::EventItem => item_issues(key),
+            Self::Files if key == b"content" => Self::Files,
+            Self::Holder if key == b"id" => Self::IssuedKept,
+            Self::Files if key == b"file_id" => Self::IssuedKept,
             Self::GeminiRoot => gemini_root(key),
             Self::GeminiCandidate => gemini_candidate(key),
             Self::GeminiContent if key == b"parts" => Self::GeminiParts,
@@ -155,7 +169,7 @@ impl Place {
     pub(super) const fn item(self) -> Self {
         match self {
             // An answer may be an array of documents (Gemini), and an error within one.
-            Self::GeminiRoot | Self::ErrorRoot | Self::Solid | Self::ContentParts => self,
+            Self::GeminiRoot | Self::ErrorRoot | Self::Solid | Self::ContentParts | Self::Files => self,
             Self::AnthropicBlocks => Self::AnthropicBlock,
             Self::Choices => Self::Choice,
             Self::ChatCalls => Self::ChatCall,
@@ -167,6 +181,16 @@ impl Place {
             Self::Violations => Self::Violation,
             Self::LooseDetail => Self::Complaint,
             _ => Self::None,
+        }
+    }
+
+    /// What is issued there.
+    pub(super) const fn issues(self) -> Option<What> {
+        match self {
+            Self::IssuedStored => Some(What::Stored),
+            Self::IssuedKept => Some(What::Kept),
+            Self::IssuedSealed => Some(What::Sealed),
+            _ => None,
         }
     }
 
@@ -207,6 +231,7 @@ impl Place {
             | Self::FaultQuotaId
             | Self::LooseMessage
             | Self::LooseKind => Want::Keep,
+            _ if self.issues().is_some() => Want::Keep,
             _ => Want::Skip,
         }
     }
@@ -218,14 +243,10 @@ fn anthropic_root(key: &[u8]) -> Place {
         b"message" => Place::AnthropicMessage,
         b"delta" => Place::AnthropicDelta,
         b"content_block" => Place::AnthropicBlock,
-        b"usage" => Place::AnthropicUsage,
         b"error" => Place::Error,
-        // A whole message has these at its root.
+        // A whole message has its members at its root.
         b"content" => Place::AnthropicBlocks,
-        b"id" => Place::Id,
-        b"model" => Place::Model,
-        b"stop_reason" => Place::Finish,
-        _ => Place::None,
+        _ => anthropic_message(key),
     }
 }
 
@@ -235,6 +256,7 @@ fn anthropic_message(key: &[u8]) -> Place {
         b"model" => Place::Model,
         b"stop_reason" => Place::Finish,
         b"usage" => Place::AnthropicUsage,
+        b"container" => Place::Holder,
         _ => Place::None,
     }
 }
@@ -243,6 +265,8 @@ fn anthropic_delta(key: &[u8]) -> Place {
     match key {
         b"text" | b"thinking" | b"partial_json" | b"content" => Place::Text,
         b"stop_reason" => Place::Finish,
+        b"signature" => Place::IssuedSealed,
+        b"container" => Place::Holder,
         _ => Place::None,
     }
 }
@@ -251,6 +275,8 @@ fn anthropic_block(key: &[u8]) -> Place {
     match key {
         b"text" | b"thinking" => Place::Text,
         b"input" => Place::Data,
+        b"signature" | b"data" => Place::IssuedSealed,
+        b"content" => Place::Files,
         _ => Place::None,
     }
 }
@@ -327,6 +353,7 @@ fn responses_root(key: &[u8]) -> Place {
         b"param" => Place::FaultParam,
         // A whole response has these there.
         b"output" => Place::Items,
+        b"item" => Place::EventItem,
         _ => response(key),
     }
 }
@@ -347,6 +374,15 @@ fn item(key: &[u8]) -> Place {
     match key {
         b"content" | b"summary" => Place::ContentParts,
         b"arguments" | b"input" => Place::Text,
+        _ => item_issues(key),
+    }
+}
+
+fn item_issues(key: &[u8]) -> Place {
+    match key {
+        b"id" => Place::IssuedStored,
+        b"encrypted_content" => Place::IssuedSealed,
+        b"container_id" => Place::IssuedKept,
         _ => Place::None,
     }
 }
@@ -378,6 +414,7 @@ fn gemini_part(key: &[u8]) -> Place {
         b"functionCall" => Place::GeminiCall,
         b"executableCode" | b"codeExecutionResult" => Place::GeminiCode,
         b"inlineData" | b"fileData" => Place::Solid,
+        b"thoughtSignature" => Place::IssuedSealed,
         _ => Place::None,
     }
 }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::Wire;
+use crate::{
+    Wire,
+    state::{Issued, What, fingerprint},
+};
 
 fn tap(wire: Wire, stream: &str) -> (Vec<Frame>, Seen) {
     let mut tap = StreamTap::new(wire);
@@ -357,4 +360,86 @@ fn generated_text_is_measured_without_its_escapes() {
     ] {
         assert_eq!(whole(wire, body).output_text_bytes, bytes, "{body}");
     }
+}
+
+/// What an answer issued, as its texts and kinds.
+fn issued(texts: &[(What, &str)]) -> Vec<Issued> {
+    texts.iter().map(|(what, text)| Issued { what: *what, thing: fingerprint(text.as_bytes()) }).collect()
+}
+
+#[test]
+fn what_an_answer_issues_is_found_once_and_nothing_else_is() {
+    use What::{Kept, Sealed, Stored};
+    for (wire, data, want) in [
+        (
+            Wire::Anthropic,
+            &[
+                r#"{"type":"message_start","message":{"id":"msg_1","container":null}}"#,
+                r#"{"type":"content_block_start","content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+                r#"{"type":"content_block_delta","delta":{"type":"signature_delta","signature":"Eq\u003d"}}"#,
+                r#"{"type":"content_block_start","content_block":{"type":"redacted_thinking","data":"Em"}}"#,
+                r#"{"type":"content_block_start","content_block":{"type":"bash_code_execution_tool_result","content":{"type":"bash_code_execution_result","content":[{"type":"bash_code_execution_output","file_id":"file_1"}]}}}"#,
+                r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","container":{"id":"container_1","expires_at":"x"}}}"#,
+            ][..],
+            issued(&[(Sealed, "Eq="), (Sealed, "Em"), (Kept, "file_1"), (Kept, "container_1")]),
+        ),
+        (
+            Wire::Responses,
+            &[
+                r#"{"type":"response.created","response":{"id":"resp_1","conversation":{"id":"conv_1"}}}"#,
+                r#"{"type":"response.output_item.added","item":{"id":"rs_1","type":"reasoning","encrypted_content":"gA"}}"#,
+                r#"{"type":"response.output_item.done","item":{"id":"rs_1","type":"reasoning","encrypted_content":"gB"}}"#,
+                r#"{"type":"response.output_item.done","item":{"id":"ci_1","type":"code_interpreter_call","container_id":"cntr_1"}}"#,
+                r#"{"type":"response.completed","response":{"id":"resp_1","output":[{"id":"rs_1"}]}}"#,
+            ],
+            issued(&[
+                (Stored, "resp_1"),
+                (Stored, "rs_1"),
+                (Sealed, "gA"),
+                (Sealed, "gB"),
+                (Stored, "ci_1"),
+                (Kept, "cntr_1"),
+            ]),
+        ),
+        (
+            Wire::Gemini,
+            &[r#"{"responseId":"r","candidates":[{"content":{"parts":[{"text":"","thoughtSignature":"Ci"}]}}]}"#],
+            issued(&[(Sealed, "Ci")]),
+        ),
+        (Wire::Chat, &[r#"{"id":"chatcmpl-1","choices":[{"delta":{"content":"signature"}}]}"#], issued(&[])),
+    ] {
+        assert_eq!(tap(wire, &stream(data)).1.issued, want, "{wire:?}");
+    }
+    for (wire, body, want) in [
+        (
+            Wire::Anthropic,
+            r#"{"type":"message","id":"msg_1","content":[{"type":"thinking","thinking":"hm","signature":"Eq"}],"container":{"id":"c"}}"#,
+            issued(&[(Sealed, "Eq"), (Kept, "c")]),
+        ),
+        (
+            Wire::Responses,
+            r#"{"id":"resp_1","object":"response","output":[{"id":"rs_1","type":"reasoning","encrypted_content":"gA"}]}"#,
+            issued(&[(Stored, "resp_1"), (Stored, "rs_1"), (Sealed, "gA")]),
+        ),
+        (
+            Wire::Gemini,
+            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"},"thoughtSignature":"Ci"}]}}]}"#,
+            issued(&[(Sealed, "Ci")]),
+        ),
+    ] {
+        assert_eq!(whole(wire, body).issued, want, "{wire:?}");
+    }
+}
+
+#[test]
+fn a_long_signature_is_known_by_its_beginning_and_many_are_bounded() {
+    let long = "Eq/".repeat(KEPT_MAX);
+    let delta = format!(r#"{{"type":"content_block_delta","delta":{{"signature":"{}"}}}}"#, long.replace('/', "\\/"));
+    let (_, seen) = tap(Wire::Anthropic, &stream(&[&delta]));
+    assert_eq!((seen.issued, seen.cut), (issued(&[(What::Sealed, &long)]), false));
+    let deltas: Vec<String> = (0..ISSUED_MAX + 5)
+        .map(|number| format!(r#"{{"type":"content_block_delta","delta":{{"signature":"{number}"}}}}"#))
+        .collect();
+    let deltas: Vec<&str> = deltas.iter().map(String::as_str).collect();
+    assert_eq!(tap(Wire::Anthropic, &stream(&deltas)).1.issued.len(), ISSUED_MAX);
 }

@@ -97,7 +97,21 @@ fn a_record_that_is_whole_and_unknown_is_told_from_a_torn_one() {
     buffer[PREFIX + 1] = VERSION + 1;
     let sum = crc32fast::hash(&buffer[PREFIX..]);
     buffer[4..PREFIX].copy_from_slice(&sum.to_le_bytes());
-    assert_eq!(read(buffer.as_slice()).2, "Unknown { kind: 0, version: 3 }");
+    assert_eq!(read(buffer.as_slice()).2, "Unknown { kind: 0, version: 4 }");
+}
+
+#[test]
+fn settlements_of_the_version_before_are_read() {
+    let Settled { usage, candidates, trace, account, .. } = sample::settled(1);
+    let mut buffer = [[0; PREFIX].as_slice(), &[SETTLED, BEFORE]].concat();
+    buffer.extend(postcard::to_allocvec(&(&usage, &candidates, &trace, &account)).unwrap());
+    let (length, sum) = (u32::try_from(buffer.len() - PREFIX).unwrap(), crc32fast::hash(&buffer[PREFIX..]));
+    buffer[..4].copy_from_slice(&length.to_le_bytes());
+    buffer[4..PREFIX].copy_from_slice(&sum.to_le_bytes());
+
+    let want = Settled { usage, candidates, trace, account, issued: Vec::new() };
+    let want = format!("{:?}", Next::Record(Record::Settled(Box::new(want))));
+    assert_eq!(read(buffer.as_slice()), (vec![want], buffer.len() as u64, "End".to_owned()));
 }
 
 #[test]

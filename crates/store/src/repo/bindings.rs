@@ -1,0 +1,84 @@
+//! Who issued what: written by shipping, read once at the start.
+
+use crate::db::{DbError, Insert, Target, Tx, Value};
+use domain::{
+    bindings::{Binding, Fingerprint, LASTS_US},
+    ids::{ClientKeyId, ProviderKeyId},
+    records::Settled,
+};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Where bindings go. A thing stays with the client key it was issued for first, until it expires: `expires_at` less the
+/// 30 days that a binding lasts is when the newer one was made.
+const BINDINGS: Target = Target {
+    table: "state_bindings",
+    shared: &["api_key_id", "provider_key_id"],
+    own: &["hash", "expires_at"],
+    conflict: "ON CONFLICT (hash) DO UPDATE SET api_key_id = excluded.api_key_id, \
+               provider_key_id = excluded.provider_key_id, expires_at = excluded.expires_at \
+               WHERE state_bindings.api_key_id = excluded.api_key_id \
+               OR state_bindings.expires_at <= excluded.expires_at - 2592000000000",
+};
+
+impl Insert for (Fingerprint, Binding) {
+    type Alike<'r> = (ClientKeyId, ProviderKeyId);
+
+    fn alike(&self) -> (ClientKeyId, ProviderKeyId) {
+        (self.1.client, self.1.issuer)
+    }
+
+    fn shared(&self, values: &mut Vec<Value>) -> Result<(), DbError> {
+        values.extend([self.1.client.uuid().into(), self.1.issuer.uuid().into()]);
+        Ok(())
+    }
+
+    fn own(&self, values: &mut Vec<Value>) {
+        values.extend([Uuid::from_bytes(self.0).into(), self.1.expires_us.into()]);
+    }
+}
+
+/// Binds what answers issued.
+pub(crate) async fn insert(tx: &mut Tx, settled: &[&Settled]) -> Result<(), DbError> {
+    // A statement must not meet a row twice.
+    let mut rows: BTreeMap<Fingerprint, Binding> = BTreeMap::new();
+    for Settled { usage, issued, .. } in settled {
+        let Some(issuer) = usage.provider_api_key_id else { continue };
+        let binding =
+            Binding { client: usage.api_key_id, issuer, expires_us: usage.finished_at.saturating_add(LASTS_US) };
+        for thing in issued {
+            let known = rows.entry(*thing).or_insert(binding);
+            if known.client == binding.client {
+                *known = binding;
+            }
+        }
+    }
+    let rows: Vec<_> = rows.into_iter().collect();
+    let statements = tx.insertions(&BINDINGS, &rows)?;
+    tx.run_all(statements).await?;
+    Ok(())
+}
+
+/// The newest bindings in force, at most `most`, the oldest of them first.
+pub async fn newest_any_owner(tx: &mut Tx, most: i64) -> Result<Vec<(Fingerprint, Binding)>, DbError> {
+    const NEWEST: &str = "SELECT hash, api_key_id, provider_key_id, expires_at FROM state_bindings \
+                          WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2";
+    let mut found = Vec::new();
+    for row in tx.rows(NEWEST, vec![tx.now_us().into(), most.into()]).await? {
+        let binding = Binding {
+            client: row.id("api_key_id")?,
+            issuer: row.id("provider_key_id")?,
+            expires_us: row.int("expires_at")?,
+        };
+        found.push((row.id::<Uuid>("hash")?.into_bytes(), binding));
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// Forgets bindings that have expired, at most `most`; how many.
+pub(crate) async fn forget(tx: &mut Tx, now_us: i64, most: i64) -> Result<u64, DbError> {
+    const FORGET: &str = "DELETE FROM state_bindings WHERE hash IN \
+                          (SELECT hash FROM state_bindings WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+    tx.run(FORGET, vec![now_us.into(), most.into()]).await
+}

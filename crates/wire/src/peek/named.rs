@@ -1,0 +1,44 @@
+//! What a body names that only its issuer understands, in bounds.
+
+use std::ops::Range;
+
+use super::{NAMED_MAX, Peek};
+use crate::state::Named;
+
+/// How much was named so far.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    ids: usize,
+    signatures: usize,
+    /// Where the signatures are in [`Peek::named`].
+    places: Vec<usize>,
+}
+
+impl Count {
+    pub(super) fn id(&mut self, peek: &mut Peek, at: Range<usize>) {
+        if at.is_empty() {
+            return;
+        }
+        self.ids += 1;
+        if self.ids > NAMED_MAX {
+            peek.more_named = true;
+        } else {
+            peek.named.push(Named { at, sealed: false });
+        }
+    }
+
+    /// Of too many signatures the last ones count: what is answered now rests on them.
+    pub(super) fn signature(&mut self, peek: &mut Peek, at: Range<usize>) {
+        if at.is_empty() {
+            return;
+        }
+        let named = Named { at, sealed: true };
+        if self.places.len() < NAMED_MAX {
+            self.places.push(peek.named.len());
+            peek.named.push(named);
+        } else {
+            peek.named[self.places[self.signatures % NAMED_MAX]] = named;
+        }
+        self.signatures += 1;
+    }
+}
