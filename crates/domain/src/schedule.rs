@@ -12,7 +12,7 @@ mod eligible;
 pub mod health;
 mod plan;
 
-pub use eligible::{Candidate, CarriesAll, Conversion, Eligible, Facts, Native, eligible};
+pub use eligible::{Candidate, CarriesAll, Conversion, Eligible, Facts, Native, Pin, eligible};
 pub use plan::{Blank, Look, Order, Out, Plan, Planned, Probe, StateView, plan};
 
 use crate::{format::names, ids::ProviderKeyId};

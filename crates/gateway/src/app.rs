@@ -124,6 +124,7 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
     telemetry::register(&mut registry, journal.clone(), published.clone(), traffic.clone(), live);
 
     let kept = live::restore(store.db(), relay.health(), &limiter, clock.unix_us()).await?;
+    live::restore_bindings(store.db(), relay.bindings(), clock.unix_us()).await?;
     let live = (relay.clone(), limiter, kept);
     let jobs = Jobs::start(&store, &journal, &published, lease.clone(), shipper, live);
     let status = Arc::new(Process {

@@ -4,7 +4,7 @@ mod exchange;
 mod inspect;
 pub(crate) mod limits;
 mod refusal;
-mod request;
+pub(crate) mod request;
 mod sanitise;
 mod verdict;
 mod waiting;
@@ -27,7 +27,7 @@ use domain::{
     format::{RequestType, SchedulingMode},
     ports::{Busy, UpstreamPermits},
     schedule::{
-        self, Blank, Eligible, Facts, Plan, Planned, Skip, SkipCode,
+        self, Blank, Eligible, Facts, Pin, Plan, Planned, Skip, SkipCode,
         attempt::{AllFailed, Failed, Left, Next, Verdict, all_failed, backoff_ms, next},
         plan,
     },
@@ -87,12 +87,15 @@ pub(crate) async fn run(
             index += 1;
             match candidate(core, call, prompt, planned, place, candidates, deadline, &mut waiting, flight).await {
                 One::Answer(commit) => {
-                    flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
+                    // Where the request belongs it was answered: the others would not have been asked.
+                    let at_home = call.pin == Pin::First(planned.route.key.id);
+                    let others = if at_home { SkipCode::StateBound.as_str() } else { AVAILABLE };
+                    flight.unreached(order.map(|planned| (planned.route.key.id, others)), &skipped);
                     return Outcome::Answer(commit);
                 }
                 One::Busy(skip) => skipped.push(skip),
                 One::Failed(failure, Next::Stop) if failure.verdict == Verdict::CallersFault => {
-                    flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
+                    flight.unreached(order.map(|planned| (planned.route.key.id, AVAILABLE)), &skipped);
                     return Outcome::HandOn(failure, planned.route.clone());
                 }
                 One::Failed(failure, after) => {
@@ -106,8 +109,8 @@ pub(crate) async fn run(
         if tried.is_empty() && Box::pin(waiting.turn(&skipped)).await {
             continue;
         }
-        flight.unreached(order.map(|planned| planned.route.key.id), &skipped);
-        return give_up(tried, &skipped, &prompt.conversions, core.ports.clock.unix_us());
+        flight.unreached(order.map(|planned| (planned.route.key.id, AVAILABLE)), &skipped);
+        return give_up(tried, &skipped, &prompt.conversions, call.pin, core.ports.clock.unix_us());
     }
 }
 
@@ -252,6 +255,9 @@ const PROBE_RETRY: Duration = Duration::from_secs(1);
 /// Names that are tried at one candidate after the first was not known there.
 const OTHER_NAMES_MAX: usize = 3;
 
+/// The word of a trace for a candidate that was not reached.
+const AVAILABLE: &str = "available";
+
 /// Chance for the back-off, from the request's random id.
 fn chance(call: &Call, place: Place) -> u32 {
     let (_, low) = call.id.uuid().as_u64_pair();
@@ -260,9 +266,9 @@ fn chance(call: &Call, place: Place) -> u32 {
 }
 
 /// The client's error when all that could be tried has failed.
-fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], conversions: &Conversions, now_us: i64) -> Outcome {
+fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], conversions: &Conversions, pin: Pin, now_us: i64) -> Outcome {
     if tried.is_empty() {
-        return Outcome::Fault(nobody(skipped, conversions, now_us));
+        return Outcome::Fault(nobody(skipped, conversions, pin, now_us));
     }
     let busy = skipped.iter().any(|skip| skip.code.is_busy());
     let facts: Vec<Failed> = tried
@@ -292,7 +298,7 @@ fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], conversions: &Conversions, n
 }
 
 /// The client's error when there was nobody to try.
-pub(crate) fn nobody(skipped: &[Skip], conversions: &Conversions, now_us: i64) -> Fault {
+pub(crate) fn nobody(skipped: &[Skip], conversions: &Conversions, pin: Pin, now_us: i64) -> Fault {
     let passing = || skipped.iter().filter(|skip| !skip.code.is_static());
     let codes = || {
         let mut codes: Vec<&str> = skipped.iter().map(|skip| skip.code.as_str()).collect();
@@ -301,6 +307,10 @@ pub(crate) fn nobody(skipped: &[Skip], conversions: &Conversions, now_us: i64) -
         codes.join(", ")
     };
     if passing().next().is_none() {
+        if matches!(pin, Pin::Only(_)) {
+            return Fault::new(Kind::NotFound, "what the request goes on from is not available any more")
+                .detail(codes());
+        }
         // Whoever is out for other reasons would not help: the request itself is what could be changed.
         if skipped.iter().any(|skip| skip.code == SkipCode::ConversionUnsupported) {
             return conversions.refusal().detail(codes());

@@ -8,10 +8,11 @@ use crate::{
 };
 use bytes::Bytes;
 use domain::{
+    bindings::Fingerprint,
     catalog::{Catalog, GlobalModel},
-    format::{ApiFormat, Capability, Feature, OnDisconnect, RequestType, Role},
-    ids::{ClientKeyId, GlobalModelId, RequestId},
-    schedule::{Facts, affinity::Conversation},
+    format::{ApiFormat, Capability, Feature, OnDisconnect, RequestType},
+    ids::{ClientKeyId, GlobalModelId, ProviderKeyId, RequestId},
+    schedule::{Facts, Pin, affinity::Conversation},
 };
 use http::HeaderMap;
 use std::{
@@ -56,6 +57,12 @@ pub(crate) struct Call {
     pub features: Vec<Feature>,
     pub required: BTreeMap<Capability, bool>,
     pub preferred: Vec<Capability>,
+    /// Where what it names was issued.
+    pub pin: Pin,
+    /// Ids it names that nobody is known to have issued.
+    pub unknown_ids: Vec<Fingerprint>,
+    /// What is answered is not kept at its issuer.
+    pub unstored: bool,
 }
 
 /// The bytes and headers that are sent on; dropped when the answer begins.
@@ -66,6 +73,8 @@ pub(crate) struct Prompt {
     pub body: Bytes,
     pub peek: Peek,
     pub maximum: Maximum,
+    /// Signatures and thoughts in it, and who issued them; in order.
+    pub sealed: Vec<(Fingerprint, ProviderKeyId)>,
     /// The same for upstreams of other wires.
     pub conversions: Conversions,
     /// Their part of the memory budget.
@@ -76,11 +85,6 @@ impl Call {
     /// What to do upstream when the client leaves.
     pub(crate) fn on_disconnect(&self) -> OnDisconnect {
         self.caller.key.on_disconnect.unwrap_or(self.catalog.settings.on_disconnect)
-    }
-
-    /// Whether the caller may see the upstream account's rate headers.
-    pub(crate) fn is_admin(&self) -> bool {
-        self.caller.user.as_ref().is_some_and(|user| user.role == Role::Admin)
     }
 
     /// Whether it is answered with generated text, as chats and completions are.
@@ -101,6 +105,7 @@ impl Call {
             preferred: &self.preferred,
             affinity: self.affinity,
             now_us,
+            pin: self.pin,
             conversion: conversions,
         }
     }

@@ -3,6 +3,7 @@
 use domain::{
     catalog::{Access, Catalog, ClientKey, User},
     fault::{Fault, Kind},
+    format::Role,
     policy::{KeyRefusal, check_key},
     secret::Secret,
 };
@@ -32,6 +33,11 @@ impl Caller {
     /// The restrictions that apply, the user's first.
     pub(crate) fn access(&self) -> Vec<&Access> {
         self.user.iter().map(|user| &user.access).chain([&self.key.access]).collect()
+    }
+
+    /// Whether it may see the upstream account's rate headers.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.role == Role::Admin)
     }
 }
 

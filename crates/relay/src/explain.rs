@@ -5,7 +5,7 @@ use domain::{
     catalog::{Catalog, Route},
     format::{ApiFormat, Capability, Feature, RequestType, SchedulingMode},
     ids::ProviderKeyId,
-    schedule::{self, CarriesAll, Facts, Native, Order, SkipCode, StateView, affinity::Conversation},
+    schedule::{self, CarriesAll, Facts, Native, Order, Pin, SkipCode, StateView, affinity::Conversation},
 };
 use std::{
     collections::BTreeMap,
@@ -110,6 +110,7 @@ pub fn explain(catalog: &Catalog, health: &Health, question: &Question, now_us: 
         preferred: &[],
         affinity,
         now_us,
+        pin: Pin::Nowhere,
         conversion: &CarriesAll,
     };
     let settings = &catalog.settings;

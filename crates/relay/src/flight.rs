@@ -203,11 +203,15 @@ impl Flight {
         }
     }
 
-    /// Notes who was skipped and who was not reached.
-    pub(crate) fn unreached(&mut self, available: impl Iterator<Item = ProviderKeyId>, skipped: &[Skip]) {
+    /// Notes who was skipped, and who was not reached under which word.
+    pub(crate) fn unreached(
+        &mut self,
+        unreached: impl Iterator<Item = (ProviderKeyId, &'static str)>,
+        skipped: &[Skip],
+    ) {
         let Some(flown) = &mut self.0 else { return };
         let skipped = skipped.iter().map(|skip| (skip.key_id, skip.code.as_str(), skip.number));
-        for (key_id, code, number) in skipped.chain(available.map(|key_id| (key_id, "available", 0))) {
+        for (key_id, code, number) in skipped.chain(unreached.map(|(key_id, word)| (key_id, word, 0))) {
             if flown.trace.entries.len() < TRACE_MAX {
                 flown.trace.entries.push(TraceEntry { key_id, code: code.to_owned(), number });
             } else {

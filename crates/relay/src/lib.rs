@@ -5,6 +5,7 @@
 
 mod admit;
 mod attempt;
+pub mod bindings;
 mod body;
 mod call;
 mod coding;
@@ -23,6 +24,7 @@ mod meter;
 mod pipeline;
 mod respond;
 pub mod simulate;
+mod stored;
 pub mod upstream;
 
 pub use body::{Aborted, Body};
@@ -91,8 +93,10 @@ pub(crate) struct Core {
     pub(crate) client: upstream::Client,
     pub(crate) budget: ingress::body::Budget,
     pub(crate) health: health::Health,
+    pub(crate) bindings: bindings::Bindings,
     pub(crate) doorman: directory::Doorman,
     pub(crate) lists: lists::ListRates,
+    pub(crate) stored: lists::ListRates,
     pub(crate) targets: attempt::Targets,
     pub(crate) metrics: meter::Metrics,
     pub(crate) tracker: TaskTracker,
@@ -114,10 +118,12 @@ impl Relay {
             budget: ingress::body::Budget::new(bounds.request_budget),
             client,
             health: health::Health::new(ports.limiter.clone(), ports.ledger.clone()).with_first_rest(bounds.first_rest),
+            bindings: bindings::Bindings::default(),
             bounds,
             ports,
             doorman: directory::Doorman::default(),
             lists: lists::ListRates::default(),
+            stored: lists::ListRates::default(),
             targets: attempt::Targets::default(),
             metrics: meter::Metrics::register(registry),
             tracker,
@@ -129,6 +135,11 @@ impl Relay {
     /// What is known of provider keys.
     pub fn health(&self) -> &health::Health {
         &self.0.health
+    }
+
+    /// Who issued what.
+    pub fn bindings(&self) -> &bindings::Bindings {
+        &self.0.bindings
     }
 
     /// Whether a path belongs to the data plane.

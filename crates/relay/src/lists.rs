@@ -20,20 +20,20 @@ use wire::{
     lists::{model_list, model_one},
 };
 
-/// Lists per minute and key; they do not count against the key's own rate.
+/// Calls per minute and key that are no requests to a model; they do not count against the key's own rate.
 const PER_MINUTE: u32 = 60;
 
-/// How often each key has asked.
+/// How often each key has asked, for lists or for what is kept.
 #[derive(Default)]
 pub(crate) struct ListRates(papaya::HashMap<ClientKeyId, Arc<Mutex<RateWindow>>>);
 
 impl ListRates {
-    fn admit(&self, key: ClientKeyId, now_us: u64) -> Result<(), Fault> {
+    /// Counts a call of this key, or says when the next may come.
+    pub(crate) fn admit(&self, key: ClientKeyId, now_us: u64) -> Result<(), Fault> {
         let window = self.0.pin().get_or_insert_with(key, Arc::default).clone();
         let admitted = window.lock().unwrap_or_else(PoisonError::into_inner).admit(PER_MINUTE, now_us);
         admitted.map(drop).map_err(|wait| {
-            Fault::new(Kind::RateLimited, format!("models may be listed {PER_MINUTE} times per minute"))
-                .retry_after(wait)
+            Fault::new(Kind::RateLimited, format!("this may be asked {PER_MINUTE} times per minute")).retry_after(wait)
         })
     }
 }

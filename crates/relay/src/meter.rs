@@ -7,6 +7,7 @@ pub(crate) use metrics::Metrics;
 use crate::{
     Core,
     attempt::{Changes, judge, limits, without_key},
+    bindings,
     call::Call,
     flight::{Ending, Flown, Open, clipped, millis, verdict_named},
     health,
@@ -25,7 +26,7 @@ use domain::{
 use http::HeaderMap;
 use std::{fmt::Write, sync::Arc};
 use tracing::{error, info};
-use wire::{ErrorFacts, Seen, Usage, estimate};
+use wire::{ErrorFacts, Seen, Usage, estimate, state::Issued};
 
 /// What was measured of an answer while it passed.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +40,8 @@ pub(crate) struct Measured {
     pub losses: Vec<String>,
     /// The error inside the answer.
     pub error: Option<Inside>,
+    /// What only its issuer understands.
+    pub issued: Vec<Issued>,
 }
 
 /// An error inside an answer that had begun.
@@ -70,6 +73,7 @@ impl Measured {
             output_bytes: seen.output_text_bytes,
             delivered,
             losses: Vec::new(),
+            issued: seen.issued.clone(),
             error: seen.error.as_ref().map(Inside::of),
         }
     }
@@ -318,8 +322,13 @@ pub(crate) fn settle(
     }
     core.metrics.ended(&usage);
     log(&usage, flown.rows.len());
+    let issued = open.as_ref().map_or_else(Vec::new, |open| {
+        let converted = flown.is_converted(&open.route);
+        bindings::issue(&core.bindings, &call, open.route.key.id, &measured.issued, converted, now_us)
+    });
     let settled = Settled {
         usage,
+        issued,
         candidates: std::mem::take(&mut flown.rows),
         trace: std::mem::take(&mut flown.trace),
         account,

@@ -15,6 +15,7 @@ use crate::{
     },
     lists, respond,
     respond::Refused,
+    stored,
 };
 use bytes::Bytes;
 use domain::{
@@ -95,13 +96,16 @@ where
     match &route.action {
         Action::ListModels => return lists::list(core, arrival, route.wire, &catalog, &caller),
         Action::GetModel(name) => return lists::one(core, arrival, route.wire, &catalog, &caller, name),
+        Action::Stored(what, id) => {
+            return stored::serve(core, arrival, (&parts.headers, *what, id), &catalog, &caller, refused).await;
+        }
         Action::Generate { .. } | Action::CountTokens | Action::Metered(_) => {}
     }
 
     let limits = body::Limits { max_bytes: core.bounds.max_request_bytes, deadline: core.bounds.body_read_timeout };
     let (bytes, share) = body::read(body, &parts.headers, &limits, &core.budget).await?;
     let (call, mut prompt) =
-        admit::policy::understand(arrival, &route, catalog, caller, (parts.headers, bytes, share), refused)?;
+        admit::policy::understand(core, arrival, &route, catalog, caller, (parts.headers, bytes, share), refused)?;
     let call = Arc::new(call);
     let counts = call.request_type == RequestType::CountTokens;
 
@@ -121,7 +125,7 @@ where
     }
     let eligible = schedule::eligible(&call.catalog, &call.facts(&prompt.conversions, arrival.unix_us));
     if eligible.candidates.is_empty() && !counts {
-        return Err(attempt::nobody(&eligible.skipped, &prompt.conversions, arrival.unix_us));
+        return Err(attempt::nobody(&eligible.skipped, &prompt.conversions, call.pin, arrival.unix_us));
     }
     let (hold, bounds) = admit::money::hold(core, &call, &mut prompt, &eligible)?;
     if !counts {

@@ -151,6 +151,21 @@ pub(crate) fn json(wire: Wire, arrival: &Arrival, status: StatusCode, body: impl
     response
 }
 
+/// What an upstream says of a response that it keeps.
+pub(crate) fn passed(
+    arrival: &Arrival,
+    status: StatusCode,
+    from: &HeaderMap,
+    is_admin: bool,
+    body: Body,
+) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    headers::pass(from, response.headers_mut(), is_admin);
+    headers::set_ids(response.headers_mut(), Wire::Responses, arrival, Some(from));
+    response
+}
+
 /// The closing frame of an error is the error: it leaves when it is recorded, or after a second.
 pub(crate) async fn recorded(answer: Answer<Result<(), NotRecorded>>) {
     // Unwritten, the record stays in the recorder's memory, which tries again.
@@ -185,7 +200,7 @@ pub(crate) async fn hand_on(
         Some(refused) if failure.facts.native && !refused.cut => {
             let mut response = Response::new(Body::whole(sanitise(&refused.body, &hidden)));
             *response.status_mut() = refused.status;
-            headers::pass(&refused.headers, response.headers_mut(), call.is_admin());
+            headers::pass(&refused.headers, response.headers_mut(), call.caller.is_admin());
             // The body is decoded, and of a length of its own.
             response.headers_mut().remove(header::CONTENT_ENCODING);
             response.headers_mut().insert(header::CONTENT_TYPE, JSON);
@@ -283,7 +298,7 @@ pub(crate) fn answer(flight: Flight, call: Arc<Call>, mut commit: Commit) -> Res
     };
     let mut response = Response::new(());
     *response.status_mut() = commit.status;
-    headers::pass(&commit.headers, response.headers_mut(), call.is_admin());
+    headers::pass(&commit.headers, response.headers_mut(), call.caller.is_admin());
     if commit.decoded {
         response.headers_mut().remove(header::CONTENT_ENCODING);
     }

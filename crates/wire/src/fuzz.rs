@@ -39,6 +39,10 @@ pub fn peek(data: &[u8]) {
             for span in maxima.chain(nulls).chain(budget).chain(models).chain(flags) {
                 assert!(is_json(&body[span.clone()]), "{span:?} is no value");
             }
+            for named in &peek.named {
+                assert!(is_json(&body[named.at.start - 1..=named.at.end]), "{named:?} is no string");
+                assert_eq!(named.thing(body), named.thing(body));
+            }
         }
         Err(PeekError::NotJson { .. }) => assert!(!is_json(body), "JSON was refused as none"),
         Err(PeekError::NotUtf8 { at }) => assert!(std::str::from_utf8(&body[..at]).is_ok()),
@@ -55,6 +59,12 @@ pub fn splice(data: &[u8]) {
     let body = Bytes::copy_from_slice(body);
     let stripped = crate::splice(&body, recode::strip_params(&body, &["a".into(), "stream".into(), "user".into()]));
     assert!(is_json(&stripped.concat()), "a stripped body is no JSON");
+
+    // What any second thing stands for goes; what is left is read again.
+    let unsealed = crate::splice(&body, recode::strip_sealed(&body, |thing| thing[0] % 2 == 0).edits).concat();
+    assert!(is_json(&unsealed), "a body without what was sealed is no JSON");
+    let left = recode::strip_sealed(&unsealed, |thing| thing[0] % 2 == 0).edits;
+    assert!(left.iter().all(|edit| unsealed[edit.at.clone()] == edit.with[..]), "what was to go is still there");
 
     // A body without members names no model, and asks for no stream.
     let asks = (wire == Wire::Chat && !peek.root_empty).then(|| recode::ask_usage(&peek)).flatten();

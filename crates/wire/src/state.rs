@@ -52,8 +52,10 @@ pub struct Issued {
 pub struct Named {
     /// The text in the body, without its quotes.
     pub at: Range<usize>,
-    /// It belongs to a block that can be taken out: a signature or a thought. An id cannot.
+    /// It is of a block that can be taken out: a signature, or a thought.
     pub sealed: bool,
+    /// It is an id, which is its owner's alone.
+    pub id: bool,
 }
 
 impl Named {

@@ -1,6 +1,6 @@
 //! What planning allocates: a candidate that is out costs its code and nothing else.
 
-use super::{CarriesAll, Eligible, Facts, Look, Out, SkipCode, StateView, eligible, plan};
+use super::{CarriesAll, Eligible, Facts, Look, Out, Pin, SkipCode, StateView, eligible, plan};
 use crate::{
     catalog::{
         Catalog, Route,
@@ -49,6 +49,7 @@ fn of(others: u128, active: bool) -> AllocationInfo {
         preferred: &[],
         affinity: 1,
         now_us: 1_000,
+        pin: Pin::Nowhere,
         conversion: &CarriesAll,
     };
     measure(|| {

@@ -4,6 +4,7 @@ use super::{Skip, SkipCode};
 use crate::{
     catalog::{Catalog, ClientKey, GlobalModel, Route, User},
     format::{ApiFormat, Capability, Feature, RequestType},
+    ids::ProviderKeyId,
     price::EffectivePrice,
 };
 use std::{collections::BTreeMap, fmt::Debug};
@@ -31,8 +32,32 @@ pub struct Facts<'a> {
     pub affinity: u64,
     /// Unix microseconds.
     pub now_us: i64,
+    /// Where what it names was issued.
+    pub pin: Pin,
     /// What conversion can do for it.
     pub conversion: &'a dyn Conversion,
+}
+
+/// Where a request belongs, by what it names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pin {
+    /// Anywhere.
+    #[default]
+    Nowhere,
+    /// To this provider key. If that cannot serve, others can: without what only it understands.
+    First(ProviderKeyId),
+    /// To this provider key and no other.
+    Only(ProviderKeyId),
+}
+
+impl Pin {
+    /// The provider key it belongs to.
+    pub const fn target(self) -> Option<ProviderKeyId> {
+        match self {
+            Self::Nowhere => None,
+            Self::First(key) | Self::Only(key) => Some(key),
+        }
+    }
 }
 
 /// What conversion can do for a request.
@@ -159,6 +184,9 @@ fn judge(route: &Route, facts: &Facts<'_>, mapped: bool) -> Result<Native, SkipC
     };
     if !priced {
         return Err(SkipCode::Unpriced);
+    }
+    if matches!(facts.pin, Pin::Only(pinned) if pinned != key.id) {
+        return Err(SkipCode::StateBound);
     }
     // Last, because it is the only rule that looks at the body.
     if converts && !facts.conversion.carries(route) {

@@ -130,11 +130,18 @@ pub fn plan<'a>(
     if let Some(record) = record {
         to_the_front(&mut ranks, &mut usable, record, facts.now_us);
     }
+    // Nothing is as dear as the thoughts that only their issuer understands.
+    let at_home = |rank: &Rank| Some(usable[rank.at as usize].0.route.key.id) == facts.pin.target();
+    let pinned = ranks.iter().position(at_home);
+    if let Some(place) = pinned {
+        ranks[..=place].rotate_right(1);
+    }
     let mut order: Vec<Planned<'a>> = ranks.iter().map(|rank| usable[rank.at as usize].0).collect();
-    let economy = warm_out.zip(order.first()).zip(record).map(|(((route, out), other), record)| {
-        let defaults = &settings.price_defaults;
-        Economy::weigh(record, facts.model, route, other.route, defaults, out.likely_us)
-    });
+    let economy =
+        warm_out.filter(|_| pinned.is_none()).zip(order.first()).zip(record).map(|(((route, out), other), record)| {
+            let defaults = &settings.price_defaults;
+            Economy::weigh(record, facts.model, route, other.route, defaults, out.likely_us)
+        });
     if let Some((_, route)) = first_open.filter(|_| only_open && order.is_empty()) {
         skipped.retain(|skip| skip.key_id != route.key.id);
         order.push(Planned { route, warm: false, probe: Probe::Forced });

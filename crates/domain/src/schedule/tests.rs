@@ -1,4 +1,5 @@
 mod converted;
+mod pinned;
 
 use super::{
     affinity::Record,
@@ -65,6 +66,7 @@ impl Ask {
             preferred: &self.preferred,
             affinity: self.affinity,
             now_us: 1_000,
+            pin: Pin::Nowhere,
             conversion: &self.uncarried,
         }
     }

@@ -7,11 +7,16 @@ use domain::{
     limit::window::FixedMinute,
     schedule::health::KeyState,
 };
-use relay::{Relay, health::Health, limiter::Local};
+use relay::{
+    Relay,
+    bindings::{Bindings, CAPACITY},
+    health::Health,
+    limiter::Local,
+};
 use std::{collections::HashMap, hash::Hash, mem, sync::Arc, time::Duration};
 use store::{
     Db, DbError,
-    repo::{live, notifications},
+    repo::{bindings, live, notifications},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +40,16 @@ pub(crate) async fn restore(db: &Db, health: &Health, limiter: &Local, now_us: i
     }
     tx.commit().await?;
     Ok(kept)
+}
+
+/// Takes over who issued what; what the journal held of that is in the database by now.
+pub(crate) async fn restore_bindings(db: &Db, known: &Bindings, now_us: i64) -> Result<(), DbError> {
+    let mut tx = db.read().await?;
+    let most = i64::try_from(CAPACITY).unwrap_or(i64::MAX);
+    for (thing, binding) in bindings::newest_any_owner(&mut tx, most).await? {
+        known.bind(thing, binding, now_us);
+    }
+    tx.commit().await
 }
 
 /// What is in the database already.

@@ -13,6 +13,7 @@ mod operators;
 mod outage;
 mod schedule;
 mod simulate;
+mod state;
 mod support;
 mod tls;
 mod torture;

@@ -43,7 +43,8 @@ const FIRST: u64 = 1_000_000;
 /// Exchanges that the upstream keeps.
 const KEPT: usize = 1 << 20;
 /// A key each of somebody without a quota, of somebody with one, and of nobody.
-const KEYS: [&str; 3] = [CLIENT_KEY, "sk-quota-0123456789abcdef0123456789a", "sk-kiosk-0123456789abcdef0123456789a"];
+pub(crate) const KEYS: [&str; 3] =
+    [CLIENT_KEY, "sk-quota-0123456789abcdef0123456789a", "sk-kiosk-0123456789abcdef0123456789a"];
 
 testkit::on_both![a_gateway_that_is_killed_again_and_again_bills_each_answer_once_and_to_the_token];
 

@@ -1,7 +1,9 @@
 //! What a request asks for, and whether this caller may ask for it.
 
 use crate::{
+    Core,
     admit::money::Maximum,
+    bindings,
     call::{Call, Prompt, affinity, features},
     convert::Conversions,
     directory::Caller,
@@ -78,6 +80,7 @@ fn form_type(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
 
 /// Finds the model, checks what the caller may do, and gathers the facts that the rest of the request's life goes by.
 pub(crate) fn understand(
+    core: &Core,
     arrival: &Arrival,
     route: &Route,
     catalog: Arc<Catalog>,
@@ -114,6 +117,7 @@ pub(crate) fn understand(
     check_access(&access, format, &model)?;
     drop(access);
 
+    let bound = bindings::look_up(&core.bindings, &caller.key, &peek, &body, arrival.unix_us, refused)?;
     let counts = route.action == Action::CountTokens;
     let is_stream = match route.action {
         Action::Generate { stream: Some(stream) } => stream,
@@ -159,6 +163,9 @@ pub(crate) fn understand(
         features: features(&peek, is_stream, metered),
         required,
         preferred: if prefers_long { vec![Capability::Context1m] } else { Vec::new() },
+        pin: bound.pin,
+        unknown_ids: bound.unknown,
+        unstored: peek.unstored,
         model,
         catalog,
         caller,
@@ -171,6 +178,7 @@ pub(crate) fn understand(
         body,
         peek,
         maximum: Maximum::default(),
+        sealed: bound.sealed,
         share,
     };
     Ok((call, prompt))

@@ -212,6 +212,8 @@ impl Exchange {
             // It would have been out from the start.
             Some(Err(refused)) => return Err(Failure::new(Verdict::CannotDo, refused.to_string())),
         };
+        let foreign: Vec<_> =
+            prompt.sealed.iter().filter(|(_, issuer)| *issuer != route.key.id).map(|(thing, _)| *thing).collect();
         let draft = match ready {
             Some(ready) => {
                 let metered = match ready.purpose {
@@ -219,7 +221,7 @@ impl Exchange {
                     Purpose::Generation | Purpose::Count => None,
                 };
                 let (wire, body, peek) = (ready.wire, &ready.body, &ready.peek);
-                Draft { wire, body, peek, metered, converted: true, sealed: false }
+                Draft { wire, body, peek, metered, converted: true, sealed: false, foreign: &[] }
             }
             None => Draft {
                 wire: call.wire,
@@ -228,6 +230,7 @@ impl Exchange {
                 metered: call.metered,
                 converted: false,
                 sealed: prompt.conversions.is_sealed(),
+                foreign: &foreign,
             },
         };
         let (body, edits) = request::body(call, &prompt.maximum, &draft, endpoint, model);

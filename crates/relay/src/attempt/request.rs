@@ -8,6 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use domain::{
+    bindings::Fingerprint,
     catalog::{Endpoint, HeaderMode, Proxy},
     format::{ApiFormat, RequestType},
     ports::Keyring,
@@ -89,6 +90,8 @@ pub(crate) struct Draft<'a> {
     pub converted: bool,
     /// It holds what was signed on another wire.
     pub sealed: bool,
+    /// What it holds of other issuers; in order.
+    pub foreign: &'a [Fingerprint],
 }
 
 /// Path and query for a call to this endpoint.
@@ -133,7 +136,7 @@ pub(crate) fn path_and_query(
 }
 
 /// Base path and path, a version segment between them never doubled.
-fn joined(base: &str, path: &str) -> String {
+pub(crate) fn joined(base: &str, path: &str) -> String {
     let is_version = |segment: &str| {
         segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
     };
@@ -144,7 +147,7 @@ fn joined(base: &str, path: &str) -> String {
 }
 
 /// Escapes what may not stand in a path segment (RFC 3986: unreserved characters stay).
-fn escaped(segment: &str) -> String {
+pub(crate) fn escaped(segment: &str) -> String {
     let mut out = String::with_capacity(segment.len());
     for byte in segment.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
@@ -215,20 +218,7 @@ pub(crate) fn headers(
     endpoint: &Endpoint,
     credential: &Secret,
 ) -> HeaderMap {
-    let named: Vec<&str> = prompt
-        .headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(',').map(str::trim))
-        .collect();
-    let mut out = HeaderMap::with_capacity(prompt.headers.len() + 4);
-    for (name, value) in &prompt.headers {
-        let stays = stays(name.as_str()) || (draft.converted && is_own(name.as_str(), call.wire, draft.wire));
-        if !stays && !named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str())) {
-            out.append(name.clone(), value.clone());
-        }
-    }
+    let mut out = passing(&prompt.headers, |name| draft.converted && is_own(name, call.wire, draft.wire));
     out.insert(ACCEPT_ENCODING, accepted(call, &prompt.headers, draft.converted));
     out.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     if draft.wire == Wire::Anthropic {
@@ -236,6 +226,30 @@ pub(crate) fn headers(
         let latest = draft.converted && !samples();
         out.entry("anthropic-version").or_insert(if latest { ANTHROPIC_LATEST } else { ANTHROPIC_VERSION });
     }
+    own(&mut out, endpoint, credential);
+    out
+}
+
+/// The client's headers that go on, but those that also stay.
+pub(crate) fn passing(headers: &HeaderMap, also_stays: impl Fn(&str) -> bool) -> HeaderMap {
+    let named: Vec<&str> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(',').map(str::trim))
+        .collect();
+    let mut out = HeaderMap::with_capacity(headers.len() + 4);
+    for (name, value) in headers {
+        let stays = stays(name.as_str()) || also_stays(name.as_str());
+        if !stays && !named.iter().any(|token| token.eq_ignore_ascii_case(name.as_str())) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    out
+}
+
+/// Adds the credential, and what the endpoint says of headers.
+pub(crate) fn own(out: &mut HeaderMap, endpoint: &Endpoint, credential: &Secret) {
     let (name, text) = match endpoint.api_format {
         ApiFormat::Claude => (HeaderName::from_static("x-api-key"), credential.expose().to_owned()),
         ApiFormat::Gemini | ApiFormat::GeminiCli => {
@@ -258,7 +272,6 @@ pub(crate) fn headers(
         }
     }
     out.remove(HOST);
-    out
 }
 
 /// Streams and what is converted come uncoded, so that they can be read as they pass; other whole answers in what the client takes of what we know.
@@ -309,8 +322,8 @@ pub(crate) fn body(
         let chat_field = if call.request_type == RequestType::Completion { "max_tokens" } else { own_field };
         edits.extend(recode::set_maximum(wire, peek, maximum, chat_field));
     }
-    if !draft.converted && draft.sealed {
-        let unsealed = recode::strip_sealed(body);
+    if draft.sealed || !draft.foreign.is_empty() {
+        let unsealed = recode::strip_sealed(body, |thing| draft.foreign.binary_search(&thing).is_ok());
         if wire == Wire::Anthropic && unsealed.last_step {
             // Clearing old thoughts is refused with thinking off.
             let thinking = ["thinking", "context_management"].map(str::to_owned);

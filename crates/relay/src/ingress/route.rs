@@ -20,6 +20,29 @@ pub(crate) enum Action {
     ListModels,
     /// One of them.
     GetModel(String),
+    /// A response that is kept at its issuer, by its id.
+    Stored(Stored, String),
+}
+
+/// What is wanted of a response that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Get,
+    Delete,
+    Cancel,
+    InputItems,
+}
+
+impl Stored {
+    /// How it is asked for: the method, and the path behind the id.
+    pub(crate) const fn asked(self) -> (Method, &'static str) {
+        match self {
+            Self::Get => (Method::GET, ""),
+            Self::Delete => (Method::DELETE, ""),
+            Self::Cancel => (Method::POST, "/cancel"),
+            Self::InputItems => (Method::GET, "/input_items"),
+        }
+    }
 }
 
 /// A route that does not generate: passed on, or, for embeddings, converted.
@@ -155,9 +178,26 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
         "/v1/audio/translations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Translations))),
         "/v1/moderations" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Moderations))),
         "/v1/rerank" => (Wire::Chat, plain(Wire::Chat, Action::Metered(Metered::Rerank))),
-        _ => return find_models(method, path),
+        _ => match path.strip_prefix("/v1/responses/") {
+            Some(rest) => return find_stored(method, rest),
+            None => return find_models(method, path),
+        },
     };
     if method == Method::POST { Ok(route) } else { Err(NoRoute::WrongMethod(wire)) }
+}
+
+/// Routes below `/responses`.
+fn find_stored(method: &Method, rest: &str) -> Result<Route, NoRoute> {
+    const ALL: [Stored; 4] = [Stored::Get, Stored::Delete, Stored::Cancel, Stored::InputItems];
+    let wire = Wire::Responses;
+    let (id, after) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let mut of_path = ALL.into_iter().filter(|stored| stored.asked().1 == after).peekable();
+    if id.is_empty() || of_path.peek().is_none() {
+        return Err(NoRoute::NotFound(wire));
+    }
+    let found = of_path.find(|stored| stored.asked().0 == *method).ok_or(NoRoute::WrongMethod(wire))?;
+    let id = percent_decoded(id).ok_or(NoRoute::NotFound(wire))?;
+    Ok(Route { wire, action: Action::Stored(found, id), model: None, key_in_query: false })
 }
 
 /// Routes below `/models`: lists, single models, and Gemini's `model:action`.
@@ -235,6 +275,7 @@ mod tests {
     fn paths_and_methods() {
         let post = Method::POST;
         let stream = Action::Generate { stream: Some(true) };
+        let stored = |what, id: &str| Ok((Wire::Responses, Action::Stored(what, id.to_owned()), None));
         for (method, path, want) in [
             (&post, "/v1/messages", Ok((Wire::Anthropic, Action::Generate { stream: None }, None))),
             (&post, "/v1/responses/input_tokens", Ok((Wire::Responses, Action::CountTokens, None))),
@@ -261,6 +302,14 @@ mod tests {
             (&post, "/v1beta/models/g-1", Err(NoRoute::NotFound(Wire::Gemini))),
             (&post, "/v1/modelsx", Err(NoRoute::NotFound(Wire::Chat))),
             (&post, "/v1/unknown", Err(NoRoute::NotFound(Wire::Chat))),
+            (&Method::GET, "/v1/responses/r%201", stored(Stored::Get, "r 1")),
+            (&Method::DELETE, "/v1/responses/r", stored(Stored::Delete, "r")),
+            (&post, "/v1/responses/r/cancel", stored(Stored::Cancel, "r")),
+            (&Method::GET, "/v1/responses/r/input_items", stored(Stored::InputItems, "r")),
+            (&Method::GET, "/v1/responses/r/cancel", Err(NoRoute::WrongMethod(Wire::Responses))),
+            (&post, "/v1/responses/r", Err(NoRoute::WrongMethod(Wire::Responses))),
+            (&Method::GET, "/v1/responses/", Err(NoRoute::NotFound(Wire::Responses))),
+            (&Method::GET, "/v1/responses/r/other", Err(NoRoute::NotFound(Wire::Responses))),
         ] {
             let got = find(method, path).map(|route| (route.wire, route.action, route.model));
             let want = want.map(|(wire, action, model): (_, _, Option<&str>)| (wire, action, model.map(str::to_owned)));

@@ -20,7 +20,7 @@ use domain::{
     ports::{Busy, Clock},
     price::{EffectivePrice, TokenCounts, list_cost},
     schedule::{
-        self, CarriesAll, Facts, Planned, Skip, SkipCode,
+        self, CarriesAll, Facts, Pin, Planned, Skip, SkipCode,
         affinity::{Conversation, Served},
         attempt::{Failed as Tried, Left, Next, Verdict, backoff_ms, next},
         health::Failed,
@@ -223,6 +223,7 @@ impl<'c> World<'c> {
             preferred: &preferred,
             affinity: caller.conversation,
             now_us,
+            pin: Pin::Nowhere,
             conversion: &CarriesAll,
         };
         let by_affinity = self.by_affinity();

@@ -18,5 +18,6 @@ mod metered;
 mod money;
 mod refusals;
 mod schedule;
+mod state;
 mod support;
 mod upward;

@@ -23,16 +23,16 @@ impl Count {
         if self.ids > NAMED_MAX {
             peek.more_named = true;
         } else {
-            peek.named.push(Named { at, sealed: false });
+            peek.named.push(Named { at, sealed: false, id: true });
         }
     }
 
     /// Of too many signatures the last ones count: what is answered now rests on them.
-    pub(super) fn signature(&mut self, peek: &mut Peek, at: Range<usize>) {
+    pub(super) fn sealed(&mut self, peek: &mut Peek, at: Range<usize>, id: bool) {
         if at.is_empty() {
             return;
         }
-        let named = Named { at, sealed: true };
+        let named = Named { at, sealed: true, id };
         if self.places.len() < NAMED_MAX {
             self.places.push(peek.named.len());
             peek.named.push(named);

@@ -187,7 +187,7 @@ impl<'a> Scan<'a> {
         if let Some((from, to)) = note.id.filter(|_| level.place == Place::Block) {
             // An item of nothing but its id is a reference, too.
             if note.thought {
-                self.named.signature(&mut self.peek, from..to);
+                self.named.sealed(&mut self.peek, from..to, true);
             } else if note.refers || note.members == 1 {
                 self.named.id(&mut self.peek, from..to);
             }
@@ -290,7 +290,7 @@ impl<'a> Scan<'a> {
             }
             Place::Signature => {
                 self.count_text(&text);
-                self.named.signature(&mut self.peek, inside);
+                self.named.sealed(&mut self.peek, inside, false);
             }
             Place::ItemId => {
                 self.count_text(&text);

@@ -1,4 +1,5 @@
-//! Takes envelopes out of a request that stays on its wire: what they hold was signed for another.
+//! Takes signatures and thoughts out of a request that stays on its wire: envelopes, which were signed on another, and what
+//! another account has issued.
 
 use std::ops::Range;
 
@@ -6,6 +7,7 @@ use crate::{
     convert::SEALED_MARK,
     json::{Reader, Token},
     splice::Edit,
+    state::{Fingerprint, named},
 };
 
 /// The name of these edits.
@@ -15,6 +17,8 @@ const NO_SIGNATURE: &[u8] = br#""skip_thought_signature_validator""#;
 /// Depth of a message, and of a block in it: the root, its list, the message, its list, the block.
 const MESSAGE: usize = 3;
 const BLOCK: usize = 5;
+/// Depth of an input item of the Responses API: the root, its list, the item.
+const ITEM: usize = MESSAGE;
 
 /// What is taken out.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,8 +36,11 @@ struct Open {
     start: usize,
     /// Of an object: its member under way.
     key: Vec<u8>,
-    /// Of an object: it holds an envelope.
+    /// Of an object: it holds an envelope, or what another has issued.
     goes: bool,
+    /// Of an item: its id is that of what another has issued, which counts if it is a thought.
+    foreign: bool,
+    thought: bool,
     /// Of an array: the end of its last element that stays, and what goes behind that.
     kept_end: Option<usize>,
     run: Option<Range<usize>>,
@@ -43,8 +50,9 @@ struct Open {
     lost: bool,
 }
 
-/// Finds what has to go; nothing if the body is not valid JSON.
-pub fn strip_sealed(body: &[u8]) -> Unsealed {
+/// Finds what has to go: envelopes, and what `foreign` says that another has issued. Nothing if the body is not valid JSON.
+pub fn strip_sealed(body: &[u8], foreign: impl Fn(Fingerprint) -> bool) -> Unsealed {
+    let goes = |text: &[u8]| text.starts_with(SEALED_MARK) || foreign(named(text));
     let mut found = Unsealed::default();
     let mut reader = Reader::new(body);
     let mut open: Vec<Open> = Vec::new();
@@ -61,7 +69,7 @@ pub fn strip_sealed(body: &[u8]) -> Unsealed {
                 }
             }
             Token::Text(text) => {
-                text_value(&mut open, text.raw, reader.start()..reader.end(), &mut found);
+                text_value(&mut open, text.raw, reader.start()..reader.end(), &goes, &mut found);
                 element(&mut open, reader.start()..reader.end(), false, &mut found);
             }
             Token::Number(_) | Token::Bool(_) | Token::Null => {
@@ -72,15 +80,17 @@ pub fn strip_sealed(body: &[u8]) -> Unsealed {
     found
 }
 
-fn text_value(open: &mut [Open], text: &[u8], at: Range<usize>, found: &mut Unsealed) {
+fn text_value(open: &mut [Open], text: &[u8], at: Range<usize>, goes: &impl Fn(&[u8]) -> bool, found: &mut Unsealed) {
     let depth = open.len();
     let in_list = depth >= 2 && open[depth - 2].array;
     let Some(object) = open.last_mut().filter(|object| !object.array) else { return };
     match object.key.as_slice() {
-        b"thoughtSignature" | b"thought_signature" if text.starts_with(SEALED_MARK) => {
+        b"thoughtSignature" | b"thought_signature" if goes(text) => {
             found.edits.push(Edit { at, with: NO_SIGNATURE.to_vec(), name: STRIP_SEALED });
         }
-        b"signature" | b"data" | b"encrypted_content" if in_list && text.starts_with(SEALED_MARK) => object.goes = true,
+        b"signature" | b"data" | b"encrypted_content" if in_list && goes(text) => object.goes = true,
+        b"id" if in_list && depth == ITEM && goes(text) => object.foreign = true,
+        b"type" if depth == ITEM && text == b"reasoning" => object.thought = true,
         b"role" if depth == MESSAGE => object.answers = text == b"assistant",
         b"type" if depth == BLOCK && text == b"tool_use" => open[MESSAGE - 1].calls = true,
         _ => {}
@@ -88,6 +98,7 @@ fn text_value(open: &mut [Open], text: &[u8], at: Range<usize>, found: &mut Unse
 }
 
 fn close(open: &mut [Open], mut closed: Open, end: usize, found: &mut Unsealed) {
+    closed.goes |= closed.foreign && closed.thought;
     if closed.array {
         found.edits.extend(closed.run.take().map(cut));
     }
@@ -128,11 +139,12 @@ mod tests {
     use super::*;
     use crate::{Wire, convert::seal_envelope, splice};
     use bytes::Bytes;
+    use proptest::{collection::vec, prelude::*};
     use serde_json::{Value, json};
 
     fn stripped(body: &Value) -> (Value, bool) {
         let body = Bytes::from(body.to_string());
-        let Unsealed { edits, last_step } = strip_sealed(&body);
+        let Unsealed { edits, last_step } = strip_sealed(&body, |_| false);
         (serde_json::from_slice(&splice(&body, edits).concat()).unwrap(), last_step)
     }
 
@@ -156,6 +168,75 @@ mod tests {
             (json!({ "input": [item, "x", item] }), json!({ "input": ["x"] }), false),
         ] {
             assert_eq!(stripped(&body), (want, last_step), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_another_has_issued_goes_whole_and_what_stays_keeps_its_bytes() {
+        // Written as no serialiser would write it.
+        for (body, gone, want, last_step) in [
+            (
+                r#"{ "messages":[{"role":"assistant","content":[ {"type":"thinking","signature":"A\/"} , {"type":"tool_use"},{"type":"thinking","signature":"B"}]}]}"#,
+                "A/",
+                r#"{ "messages":[{"role":"assistant","content":[ {"type":"tool_use"},{"type":"thinking","signature":"B"}]}]}"#,
+                true,
+            ),
+            (
+                r#"{"input":[{"id":"rs_1","type":"reasoning","summary":[]},{"type":"message","id":"msg_1"}, 7]}"#,
+                "rs_1",
+                r#"{"input":[{"type":"message","id":"msg_1"}, 7]}"#,
+                false,
+            ),
+            (
+                r#"{"input":[{"type":"message","id":"msg_1"},{"type":"reasoning","encrypted_content":"gA","id":"rs_1"}]}"#,
+                "gA",
+                r#"{"input":[{"type":"message","id":"msg_1"}]}"#,
+                false,
+            ),
+            // Only a thought goes by its id.
+            (
+                r#"{"input":[{"type":"message","id":"msg_1"}]}"#,
+                "msg_1",
+                r#"{"input":[{"type":"message","id":"msg_1"}]}"#,
+                false,
+            ),
+            (
+                r#"{"contents":[{"parts":[{"thoughtSignature" : "C", "text":"a"}]}]}"#,
+                "C",
+                r#"{"contents":[{"parts":[{"thoughtSignature" : "skip_thought_signature_validator", "text":"a"}]}]}"#,
+                false,
+            ),
+        ] {
+            let bytes = Bytes::from_static(body.as_bytes());
+            let Unsealed { edits, last_step: lost } = strip_sealed(&bytes, |thing| thing == named(gone.as_bytes()));
+            let left = String::from_utf8(splice(&bytes, edits).concat()).unwrap();
+            assert_eq!((left.as_str(), lost), (want, last_step), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn stripping_takes_foreign_blocks_out_and_leaves_every_other_byte(
+            blocks in vec((0_u8..3, any::<bool>(), 0_usize..3), 0..12),
+        ) {
+            let text = |(at, (kind, foreign, pad)): (usize, &(u8, bool, usize))| {
+                let (word, pad) = (if *foreign { "far" } else { "near" }, " ".repeat(*pad));
+                match kind {
+                    0 => format!("{pad}{{\"type\":\"thinking\",{pad}\"signature\":\"{word}{at}\"}}"),
+                    1 => format!("{{\"data\":{pad}\"{word}{at}\",\"type\":\"redacted_thinking\"}}{pad}"),
+                    _ => format!("{{\"type\":\"text\",\"text\":\"far{at}\"}}{pad}"),
+                }
+            };
+            let all: Vec<String> = blocks.iter().enumerate().map(text).collect();
+            let stays = |(at, (kind, foreign, _)): &(usize, &(u8, bool, usize))| *kind == 2 || !foreign || *at > blocks.len();
+            let kept: Vec<&str> =
+                blocks.iter().enumerate().filter(stays).map(|(at, _)| all[at].trim()).collect();
+            let body = Bytes::from(format!("{{\"messages\":[{{\"role\":\"assistant\",\"content\":[{}]}}]}}", all.join(",")));
+            let far: Vec<_> = (0..blocks.len()).map(|at| named(format!("far{at}").as_bytes())).collect();
+            let left = splice(&body, strip_sealed(&body, |thing| far.contains(&thing)).edits).concat();
+            let left: Value = serde_json::from_slice(&left).unwrap();
+            let want: Value = serde_json::from_str(&format!("[{}]", kept.join(","))).unwrap();
+            prop_assert_eq!(&left["messages"][0]["content"], &want);
         }
     }
 

@@ -1,0 +1,53 @@
+//! Who issued what, across the ends of processes.
+
+use crate::{
+    commands::run,
+    support::{Ask, Wire, fetch, plain},
+    torture::{KEYS, start, store, terminate, write_documents},
+};
+use std::net::SocketAddr;
+use store::repo::bindings;
+use testkit::{Reply, Upstream, servers::Home};
+
+testkit::on_both![a_response_stays_its_callers_after_a_kill_and_after_a_restart];
+
+/// Status and words of a kept response, as one of the client keys asks for it.
+async fn kept(address: SocketAddr, key: &str) -> (u16, String) {
+    let request = plain("GET", "/v1/responses/resp_1").header("authorization", format!("Bearer {key}"));
+    let (status, _, text) = fetch(address, request).await;
+    (status, text)
+}
+
+async fn a_response_stays_its_callers_after_a_kill_and_after_a_restart(home: Home) {
+    let json = |body: &str| Reply::raw(200, &[("content-type", "application/json")], body.to_owned());
+    let upstream = Upstream::start().await.unwrap();
+    write_documents(&home, &upstream);
+    let folder = home.path();
+    let (code, _, err) = run(folder, &["apply", "catalog.yaml"]).await;
+    assert_eq!(code, 0, "{err}");
+
+    let (mut child, address) = start(folder).await;
+    upstream.push(json(
+        r#"{"id":"resp_1","object":"response","status":"completed","output":[{"id":"msg_1","type":"message","content":
+           [{"type":"output_text","text":"hello"}]}],"usage":{"input_tokens":12,"output_tokens":2,"total_tokens":14}}"#,
+    ));
+    let reply = Ask::on(address, Wire::Responses, "hi").key(KEYS[0]).whole().await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "hello"));
+    // Its last byte is here: from now on nothing may be forgotten.
+    child.start_kill().unwrap();
+    child.wait().await.unwrap();
+
+    for _ in 0..2 {
+        let (child, address) = start(folder).await;
+        let (status, text) = kept(address, KEYS[1]).await;
+        assert_eq!(status, 404, "{text}");
+        upstream.push(json(r#"{"id":"resp_1"}"#));
+        assert_eq!(kept(address, KEYS[0]).await, (200, r#"{"id":"resp_1"}"#.to_owned()));
+        terminate(child).await;
+    }
+    let store = store(&home).await;
+    let bound = bindings::newest_any_owner(&mut store.db().read().await.unwrap(), 10).await.unwrap();
+    assert_eq!(bound.len(), 2, "the response and its message");
+    let (code, out, err) = run(folder, &["verify"]).await;
+    assert_eq!(code, 0, "{out}{err}");
+}
