@@ -98,6 +98,7 @@ fn measure(case: &Case) -> Result<i64> {
                 preferred: &[],
                 affinity,
                 now_us,
+                pin: domain::schedule::Pin::Nowhere,
                 conversion: &schedule::CarriesAll,
             };
             let record = health.warm(Conversation { client: key.id, hash: affinity % 14 }, now_us);

@@ -231,6 +231,6 @@ impl World {
         };
         let entries = self.keys.map(|key_id| TraceEntry { key_id, code: "available".to_owned(), number: 0 }).into();
         let trace = Trace { entries, more: 0 };
-        Ok((opened, Box::new(Settled { usage, candidates: vec![answered], trace, account: None })))
+        Ok((opened, Box::new(Settled { usage, candidates: vec![answered], trace, account: None, issued: Vec::new() })))
     }
 }
