@@ -149,7 +149,8 @@ pub struct EndpointConfig {
     /// Top-level body fields that are taken out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strip_params: Vec<String>,
-    /// The deployment in an Azure path.
+    /// The deployment of Azure OpenAI that an `OPENAI` endpoint asks, in its path and with `api-key`; `{model}` in it is the
+    /// upstream's name of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub azure_deployment: Option<String>,
 }

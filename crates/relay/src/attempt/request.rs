@@ -27,6 +27,10 @@ const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 /// The version that a conversion writes; it refuses sampling fields, which keep their request at [`ANTHROPIC_VERSION`].
 const ANTHROPIC_LATEST: HeaderValue = HeaderValue::from_static("2026-10-21");
 
+/// What deployments of Azure OpenAI are asked in: the last stable version that is named by a date
+/// (learn.microsoft.com, "Azure OpenAI REST API reference"). The `v1` API after it is a base URL like any other.
+const AZURE_VERSION: &str = "api-version=2024-10-21";
+
 /// A target, and the path of its base URL without a final slash.
 type Parsed = Arc<(Arc<Target>, String)>;
 
@@ -105,34 +109,47 @@ pub(crate) fn path_and_query(
 ) -> String {
     let Draft { wire, metered, .. } = *draft;
     let counts = call.request_type == RequestType::CountTokens;
-    let action = match (metered, call.is_stream) {
+    let action = match (metered, wire) {
         (Some(metered), _) => metered.action(),
-        (None, _) if counts => "countTokens",
-        (None, true) => "streamGenerateContent",
-        (None, false) => "generateContent",
+        (None, Wire::Anthropic) if counts => "messages/count_tokens",
+        (None, Wire::Anthropic) => "messages",
+        (None, Wire::Chat) => "chat/completions",
+        (None, Wire::Responses) if counts => "responses/input_tokens",
+        (None, Wire::Responses) => "responses",
+        (None, Wire::Gemini) if counts => "countTokens",
+        (None, Wire::Gemini) if call.is_stream => "streamGenerateContent",
+        (None, Wire::Gemini) => "generateContent",
     };
     // A path of one's own that names no action is that of generation.
-    let custom = endpoint.custom_path.as_ref().filter(|path| metered.is_none() || path.contains("{action}"));
-    let path = match (custom, wire) {
+    let generates = metered.is_none() && !counts;
+    let custom = endpoint.custom_path.as_ref().filter(|path| generates || path.contains("{action}"));
+    let azure = azure_deployment(endpoint).filter(|_| custom.is_none());
+    let path = match (custom, azure) {
         (Some(custom), _) => custom.replace("{model}", &escaped(model)).replace("{action}", action),
-        (None, Wire::Anthropic) if counts => "/v1/messages/count_tokens".to_owned(),
-        (None, Wire::Anthropic) => "/v1/messages".to_owned(),
-        (None, Wire::Chat | Wire::Responses) if metered.is_some() => format!("/v1/{action}"),
-        (None, Wire::Chat) => "/v1/chat/completions".to_owned(),
-        (None, Wire::Responses) if counts => "/v1/responses/input_tokens".to_owned(),
-        (None, Wire::Responses) => "/v1/responses".to_owned(),
-        (None, Wire::Gemini) => format!("/v1beta/models/{}:{action}", escaped(model)),
+        (None, Some(deployment)) => {
+            format!("/openai/deployments/{}/{action}", escaped(&deployment.replace("{model}", model)))
+        }
+        (None, None) if wire == Wire::Gemini => format!("/v1beta/models/{}:{action}", escaped(model)),
+        (None, None) => format!("/v1/{action}"),
     };
+    // The resource's own URL, or the one that Azure's console shows.
+    let base_path = if azure.is_some() { base_path.strip_suffix("/openai").unwrap_or(base_path) } else { base_path };
     let mut url = joined(base_path, &path);
     let mut separator = if url.contains('?') { '&' } else { '?' };
     let as_sse = wire == Wire::Gemini && call.is_stream;
     let pairs = query.split('&').filter(|pair| !(pair.is_empty() || (as_sse && pair.starts_with("alt="))));
-    for pair in pairs.chain(as_sse.then_some("alt=sse")) {
+    let versioned = azure.is_some() && !query.split('&').any(|pair| pair.starts_with("api-version="));
+    for pair in pairs.chain(as_sse.then_some("alt=sse")).chain(versioned.then_some(AZURE_VERSION)) {
         url.push(separator);
         url.push_str(pair);
         separator = '&';
     }
     url
+}
+
+/// The deployment of Azure OpenAI that an endpoint asks; its `{model}` is the model's name there.
+fn azure_deployment(endpoint: &Endpoint) -> Option<&str> {
+    endpoint.config.azure_deployment.as_deref().filter(|_| endpoint.api_format == ApiFormat::OpenAi)
 }
 
 /// Base path and path, a version segment between them never doubled.
@@ -254,6 +271,10 @@ pub(crate) fn own(out: &mut HeaderMap, endpoint: &Endpoint, credential: &Secret)
         ApiFormat::Claude => (HeaderName::from_static("x-api-key"), credential.expose().to_owned()),
         ApiFormat::Gemini | ApiFormat::GeminiCli => {
             (HeaderName::from_static("x-goog-api-key"), credential.expose().to_owned())
+        }
+        // As a bearer, a deployment takes tokens of Microsoft's directory only.
+        ApiFormat::OpenAi if azure_deployment(endpoint).is_some() => {
+            (HeaderName::from_static("api-key"), credential.expose().to_owned())
         }
         ApiFormat::ClaudeCli | ApiFormat::OpenAi | ApiFormat::OpenAiCli => {
             (AUTHORIZATION, format!("Bearer {}", credential.expose()))

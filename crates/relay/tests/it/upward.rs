@@ -212,6 +212,90 @@ async fn custom_paths_and_versions_in_base_urls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_custom_path_names_the_action_of_its_wire_or_serves_generation_alone() {
+    let chat = json!({ "model": MODEL, "messages": [] });
+    let contents = json!({ "contents": [] });
+    let input = json!({ "model": MODEL, "input": "hi" });
+    let gemini = |action: &str| format!("/v1beta/models/{MODEL}:{action}");
+    for (format, path, body, custom, want) in [
+        (ApiFormat::OpenAi, "/v1/chat/completions".to_owned(), &chat, "/api/{action}", "/api/chat/completions"),
+        (ApiFormat::OpenAi, "/v1/embeddings".to_owned(), &input, "/api/{action}", "/api/embeddings"),
+        (ApiFormat::OpenAi, "/v1/embeddings".to_owned(), &input, "/api/chat", "/v1/embeddings"),
+        (ApiFormat::OpenAiCli, "/v1/responses".to_owned(), &input, "/api/{action}", "/api/responses"),
+        (ApiFormat::Claude, "/v1/messages".to_owned(), &chat, "/claude/{action}", "/claude/messages"),
+        (ApiFormat::Claude, "/v1/messages/count_tokens".to_owned(), &chat, "/a/{action}", "/a/messages/count_tokens"),
+        (ApiFormat::Claude, "/v1/messages/count_tokens".to_owned(), &chat, "/a/messages", "/v1/messages/count_tokens"),
+        (ApiFormat::Gemini, gemini("generateContent"), &contents, "/p/{model}:{action}", "/p/up-0:generateContent"),
+        (ApiFormat::Gemini, gemini("countTokens"), &contents, "/p/{model}:{action}", "/p/up-0:countTokens"),
+        (ApiFormat::Gemini, gemini("countTokens"), &contents, "/p/{model}", "/v1beta/models/up-0:countTokens"),
+    ] {
+        let upstream = scripted([Reply::raw(200, &[("content-type", "application/json")], r#"{"input_tokens": 3}"#)]);
+        let set = |builder: &mut crate::support::Builder| {
+            builder.parts.endpoints[0].custom_path = Some(custom.to_owned());
+        };
+        let gw = gateway().upstream(format, &upstream).with(set).start();
+        let got = gw.post(&path, body).await;
+        assert_eq!(got.status, 200, "{custom} {path}: {}", got.text());
+        assert_eq!(upstream.requests()[0].path, want, "{custom} {path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_of_azure_is_asked_by_its_path_its_version_and_its_key() {
+    let chat = json!({ "model": MODEL, "messages": [] });
+    let embed = json!({ "model": MODEL, "input": "hi" });
+    for (base, deployment, path, body, want, query) in [
+        (
+            "",
+            "gpt 5",
+            "/v1/chat/completions",
+            &chat,
+            "/openai/deployments/gpt%205/chat/completions",
+            "api-version=2024-10-21",
+        ),
+        (
+            "/openai/",
+            "prod",
+            "/v1/chat/completions",
+            &chat,
+            "/openai/deployments/prod/chat/completions",
+            "api-version=2024-10-21",
+        ),
+        (
+            "",
+            "{model}-eu",
+            "/v1/embeddings?x=1",
+            &embed,
+            "/openai/deployments/up-0-eu/embeddings",
+            "x=1&api-version=2024-10-21",
+        ),
+        (
+            "",
+            "prod",
+            "/v1/chat/completions?api-version=2025-04-01-preview",
+            &chat,
+            "/openai/deployments/prod/chat/completions",
+            "api-version=2025-04-01-preview",
+        ),
+    ] {
+        let received = received(ApiFormat::OpenAi, post(path, body), |builder| {
+            builder.parts.endpoints[0].base_url.push_str(base);
+            builder.parts.endpoints[0].config.azure_deployment = Some(deployment.to_owned());
+        })
+        .await;
+        assert_eq!((received.path.as_str(), received.query.as_str()), (want, query));
+        assert_eq!((received.header("api-key"), received.header("authorization")), (Some(PROVIDER_KEY), None));
+    }
+    let own = received(ApiFormat::OpenAi, post("/v1/chat/completions", &chat), |builder| {
+        builder.parts.endpoints[0].config.azure_deployment = Some("prod".to_owned());
+        builder.parts.endpoints[0].custom_path = Some("/mine/{action}?api-version=1".to_owned());
+    })
+    .await;
+    assert_eq!((own.path.as_str(), own.query.as_str()), ("/mine/chat/completions", "api-version=1"));
+    assert_eq!(own.header("api-key"), Some(PROVIDER_KEY));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gemini_stream_without_events_is_one_array_of_the_same_elements() {
     let upstream = scripted([Reply::text(["a", "b"]).usage(3, 2)]);
     let gw = gateway().upstream(ApiFormat::Gemini, &upstream).start();
