@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Convert) -> Result<bool> {
 }
 
 fn answer(memory: &Memory) -> Answer<'_> {
-    Answer { model: None, seed: SEED, created: 0, memory, issuer: None, show_thoughts: true }
+    Answer { model: None, seed: SEED, created: 0, memory, issuer: None, show_thoughts: true, request_id: SEED }
 }
 
 fn whole(arguments: &Convert, body: &[u8]) -> Result<()> {

@@ -4,7 +4,7 @@
 //! start, and never again when it is sent. The upstream's name for the model and a lowered maximum are spliced in, as they
 //! are into a request that stays on its wire.
 
-use crate::{ingress::route::Metered, wire_of};
+use crate::{attempt::request, ingress::route::Metered, wire_of};
 use bytes::Bytes;
 use domain::{
     catalog::{Endpoint, GlobalModel, Route},
@@ -14,15 +14,19 @@ use domain::{
     schedule::Conversion,
     secret::Secret,
 };
+use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use wire::{
-    Kind as Body, Loss, Peek, Wire,
+    Kind as Body, Loss, Lost, Peek, Wire,
     convert::{self as codec, Answer, Answered, Asked, Memory, Quirks, Refused, Wanted, issuers},
 };
+
+/// Headers that ask a vendor for what is not in its format yet.
+const BETAS: [&str; 2] = ["anthropic-beta", "openai-beta"];
 
 /// Losses that a record and a header name; the rest is counted.
 const LOSSES_MAX: usize = 32;
@@ -39,6 +43,8 @@ pub(crate) struct Conversions {
     family: String,
     /// What an endpoint without a rule of its own goes by.
     loss: ConversionLoss,
+    /// The client's headers that ask its vendor for what is not in its format yet.
+    betas: Vec<&'static str>,
     /// Who signed what the body holds; looked for once.
     issuers: OnceLock<Vec<String>>,
     done: Mutex<Vec<(Target, Arc<Conversed>)>>,
@@ -62,6 +68,8 @@ pub(crate) struct Ready {
     pub peek: Peek,
     pub memory: Memory,
     pub losses: Vec<String>,
+    /// Those that an endpoint which takes no losses does not take.
+    pub missed: Vec<String>,
     pub purpose: Purpose,
 }
 
@@ -85,6 +93,7 @@ pub(crate) struct Recast {
     pub asked: String,
     /// Makes the answer's ids.
     pub seed: String,
+    pub request_id: String,
     /// Seconds since 1970.
     pub created: u64,
     pub issuer: String,
@@ -107,6 +116,7 @@ impl Recast {
             memory: &self.memory,
             issuer: Some(&self.issuer),
             show_thoughts: true,
+            request_id: &self.request_id,
         }
     }
 
@@ -129,6 +139,7 @@ impl Conversions {
         stream: bool,
         model: &GlobalModel,
         loss: ConversionLoss,
+        headers: &HeaderMap,
     ) -> Self {
         Self {
             from,
@@ -139,6 +150,7 @@ impl Conversions {
             output_limit: model.config.output_limit,
             family: model.config.family.clone().unwrap_or_else(|| model.id.to_string()),
             loss,
+            betas: BETAS.into_iter().filter(|name| headers.contains_key(*name)).collect(),
             issuers: OnceLock::new(),
             done: Mutex::default(),
         }
@@ -188,7 +200,16 @@ impl Conversions {
         };
         let peek = wire::peek(to, kind, &bytes)
             .map_err(|_| Refused::Invalid { pointer: String::new(), reason: "its conversion cannot be read" })?;
-        Ok(Ready { wire: to, body: bytes.into(), peek, memory, losses: named(&loss), purpose })
+        let mut losses = named(loss.items(), loss.more());
+        losses.extend(self.betas(to).map(|name| format!("{name}: a header that only its vendor knows")));
+        let more = if loss.drops() { loss.more() } else { 0 };
+        let missed = named(loss.items().iter().filter(|lost| !lost.harmless), more);
+        Ok(Ready { wire: to, body: bytes.into(), peek, memory, losses, missed, purpose })
+    }
+
+    /// The headers that go no further on a wire.
+    fn betas(&self, to: Wire) -> impl Iterator<Item = &'static str> {
+        self.betas.iter().copied().filter(move |name| request::is_own(name, self.from, to))
     }
 
     fn issuers(&self) -> &[String] {
@@ -239,8 +260,8 @@ impl Conversions {
                     .param(field(refused.pointer()))
             }
             Some(Ok(ready)) => {
-                let fields = ready.losses.iter().map(|loss| loss.split(": ").next().unwrap_or_default());
-                let first = ready.losses.first().and_then(|loss| loss.split(": ").next()).unwrap_or_default();
+                let fields = ready.missed.iter().map(|loss| loss.split(": ").next().unwrap_or_default());
+                let first = ready.missed.first().and_then(|loss| loss.split(": ").next()).unwrap_or_default();
                 let fields: Vec<String> = fields.map(field).collect();
                 let words = format!("not supported for this model: {}", fields.join(", "));
                 Fault::new(Kind::Unsupported, words).param(field(first))
@@ -259,17 +280,16 @@ impl std::fmt::Debug for Conversions {
 impl Conversion for Conversions {
     fn carries(&self, route: &Route) -> bool {
         match &*self.of(route) {
-            Ok(ready) => ready.losses.is_empty() || self.policy(&route.endpoint) != ConversionLoss::Reject,
+            Ok(ready) => ready.missed.is_empty() || self.policy(&route.endpoint) != ConversionLoss::Reject,
             Err(_) => false,
         }
     }
 }
 
 /// What was lost, as it is recorded: pointers without their numbers, so that a conversation's turns are recorded alike.
-pub(crate) fn named(loss: &Loss) -> Vec<String> {
+fn named<'l>(losses: impl IntoIterator<Item = &'l Lost>, mut more: u64) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    let mut more = loss.more();
-    for lost in loss.items() {
+    for lost in losses {
         let name = format!("{}: {}", without_numbers(&lost.pointer), lost.reason);
         if names.contains(&name) {
             continue;
@@ -284,6 +304,11 @@ pub(crate) fn named(loss: &Loss) -> Vec<String> {
         names.push(format!("and {more} more"));
     }
     names
+}
+
+/// What an answer lost, as it is recorded.
+pub(crate) fn answer_losses(loss: &Loss) -> Vec<String> {
+    named(loss.items(), loss.more())
 }
 
 fn without_numbers(pointer: &str) -> String {

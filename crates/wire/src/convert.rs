@@ -176,6 +176,8 @@ pub struct Answer<'a> {
     pub issuer: Option<&'a str>,
     /// Chat: thoughts are shown, as `reasoning_content`.
     pub show_thoughts: bool,
+    /// What an error within a stream names the request by.
+    pub request_id: &'a str,
 }
 
 /// A converted answer.

@@ -238,7 +238,15 @@ fn tapped_whole(wire: Wire, pieces: &[&[u8]]) -> (Seen, bool) {
 }
 
 fn answer(memory: &Memory) -> Answer<'_> {
-    Answer { model: Some("asked"), seed: "s1", created: 7, memory, issuer: Some("pk1"), show_thoughts: true }
+    Answer {
+        model: Some("asked"),
+        seed: "s1",
+        created: 7,
+        memory,
+        issuer: Some("pk1"),
+        show_thoughts: true,
+        request_id: "req_1",
+    }
 }
 
 fn converted(from: Wire, to: Wire, pieces: &[&[u8]]) -> (Vec<u8>, Result<Ending, Refused>) {

@@ -7,6 +7,8 @@ pub struct Lost {
     pub pointer: String,
     /// Why.
     pub reason: &'static str,
+    /// What was asked for is done all the same, or nearly so: who takes no losses takes this one.
+    pub harmless: bool,
 }
 
 /// Everything that a conversion could not carry, in the order it was met.
@@ -15,6 +17,8 @@ pub struct Loss {
     items: Vec<Lost>,
     /// Losses that were met and not kept, above [`LOSS_MAX`].
     more: u64,
+    /// One of them was more than harmless.
+    drops: bool,
 }
 
 /// Losses that are kept; the rest is counted.
@@ -39,6 +43,11 @@ impl Loss {
         self.more
     }
 
+    /// Whether something was lost that is missed.
+    pub const fn drops(&self) -> bool {
+        self.drops
+    }
+
     /// The member `name` of what is at `at` was lost before.
     pub(crate) fn knows(&self, at: &str, name: &str) -> bool {
         let is = |lost: &Lost| {
@@ -47,15 +56,25 @@ impl Loss {
         self.items.iter().any(is)
     }
 
+    /// What is missed.
     pub(crate) fn add(&mut self, pointer: impl Into<String>, reason: &'static str) {
+        self.drops = true;
+        self.keep(pointer.into(), reason, false);
+    }
+
+    /// What is done all the same, if not in the same way.
+    pub(crate) fn note(&mut self, pointer: impl Into<String>, reason: &'static str) {
+        self.keep(pointer.into(), reason, true);
+    }
+
+    fn keep(&mut self, mut pointer: String, reason: &'static str, harmless: bool) {
         if self.items.len() == LOSS_MAX {
             self.more += 1;
             return;
         }
-        let mut pointer = pointer.into();
         let end = (0..=POINTER_MAX.min(pointer.len())).rev().find(|at| pointer.is_char_boundary(*at)).unwrap_or(0);
         pointer.truncate(end);
-        let lost = Lost { pointer, reason };
+        let lost = Lost { pointer, reason, harmless };
         if !self.items.contains(&lost) {
             self.items.push(lost);
         }

@@ -58,10 +58,10 @@ pub(crate) fn hold(
     let converted = prompt.conversions.ready();
     let converted = || converted.iter().filter_map(|conversed| (**conversed).as_ref().ok());
     let to_responses = converted().any(|ready| ready.wire == Wire::Responses);
-    let asked = Asked::of(call, &prompt.peek, to_responses);
-    // A conversion may need a few words more than its original.
-    let prompts = std::iter::once(&prompt.peek).chain(converted().map(|ready| &ready.peek));
-    let prompt_bound = prompts.map(|peek| prompt_bound(call, peek)).max().unwrap_or(CONTEXT_LONGEST);
+    // A conversion may need a few words more than its original, and think where that names an effort alone.
+    let peeks = || std::iter::once(&prompt.peek).chain(converted().map(|ready| &ready.peek));
+    let asked = Asked::of(call, &prompt.peek, peeks, to_responses);
+    let prompt_bound = peeks().map(|peek| prompt_bound(call, peek)).max().unwrap_or(CONTEXT_LONGEST);
     let held = core.ports.ledger.hold(&call.caller.key, call.arrival.unix_us, || {
         let routes = eligible.candidates.iter().map(|candidate| candidate.route);
         let cache = CacheUse { marked: prompt.peek.cache.any, ttl_minutes: call.cache_ttl_minutes };
@@ -89,7 +89,12 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(call: &Call, peek: &Peek, to_responses: bool) -> Self {
+    /// `peek` is the client's request, and `peeks` are all that may be sent.
+    fn of<'p, P>(call: &Call, peek: &Peek, peeks: impl Fn() -> P, to_responses: bool) -> Self
+    where
+        P: Iterator<Item = &'p Peek>,
+    {
+        let choices = peeks().map(|peek| peek.choices).max().unwrap_or(1);
         if !call.generates() {
             // Nothing in these requests bounds their answers. Images and transcripts are made of tokens, and speech
             // where it reports them, in the last of its events.
@@ -99,7 +104,7 @@ impl Asked {
                 RequestType::Audio if call.metered != Some(Metered::Speech) || call.is_stream => most,
                 _ => 0,
             };
-            return Self { choices: peek.choices, given: Some(each), limit: None, unbounded: None, least: each };
+            return Self { choices, given: Some(each), limit: None, unbounded: None, least: each };
         }
         let given = peek.maxima.iter().map(|maximum| maximum.tokens.value).max();
         // A smaller one is raised on its way to that wire.
@@ -109,18 +114,18 @@ impl Asked {
             least = least.max(LEAST_RESPONSES_OUTPUT);
         }
         // A maximum above the budget leaves it alone; below, the budget becomes the maximum less one.
-        if let Some(budget) = &peek.thinking.budget {
+        for budget in peeks().filter_map(|peek| peek.thinking.budget.as_ref()) {
             least = least.max(LEAST_THINKING.min(budget.value) + 1);
         }
         let limit = call.model.config.output_limit;
         if call.request_type == RequestType::Completion {
             // Each of several prompts gets its answers. Not every server has the vendor's default, so it is set.
-            let choices = peek.choices.saturating_mul(u64::from(peek.messages.max(1)));
+            let choices = choices.saturating_mul(u64::from(peek.messages.max(1)));
             let unbounded = given.is_none().then_some(COMPLETION_DEFAULT);
             return Self { choices, given, limit, unbounded, least: least.min(given.unwrap_or(COMPLETION_DEFAULT)) };
         }
         let unbounded = (given.is_none() && limit.is_none()).then_some(OUTPUT_DEFAULT);
-        Self { choices: peek.choices, given, limit, unbounded, least }
+        Self { choices, given, limit, unbounded, least }
     }
 
     fn maximum(&self) -> u64 {

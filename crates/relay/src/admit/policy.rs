@@ -172,7 +172,15 @@ pub(crate) fn understand(
     };
     let loss = call.catalog.settings.conversion_loss;
     let prompt = Prompt {
-        conversions: Conversions::new((call.wire, call.request_type), &body, &call.asked, is_stream, &call.model, loss),
+        conversions: Conversions::new(
+            (call.wire, call.request_type),
+            &body,
+            &call.asked,
+            is_stream,
+            &call.model,
+            loss,
+            &headers,
+        ),
         headers,
         query: arrival.query.clone(),
         body,

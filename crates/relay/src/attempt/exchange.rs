@@ -243,6 +243,7 @@ impl Exchange {
                 memory: ready.memory.clone(),
                 asked: call.asked.clone(),
                 seed: call.id.uuid().simple().to_string(),
+                request_id: call.id.to_string(),
                 created: u64::try_from(call.arrival.unix_us / 1_000_000).unwrap_or(0),
                 issuer: prompt.conversions.issuer(route.key.id),
                 loss: prompt.conversions.policy(endpoint),
@@ -422,7 +423,7 @@ fn recast_whole(commit: &mut Commit) -> Result<()> {
     let answered = recast
         .whole(&body)
         .map_err(|refused| Failure::new(Verdict::Transient, format!("the answer cannot be converted: {refused}")))?;
-    commit.losses = convert::named(&answered.loss);
+    commit.losses = convert::answer_losses(&answered.loss);
     commit.passed = vec![answered.bytes.into()];
     Ok(())
 }

@@ -12,6 +12,8 @@ use wire::{ErrorFacts, Frame, convert::EVENT_MAX};
 
 /// A stream that has begun validly is handed on after this long, content or not.
 const START_GRACE: Duration = Duration::from_secs(10);
+/// Gemini's word for a call that its model wrote wrongly: no other wire has one, and another try may mend it.
+const MALFORMED: &str = "MALFORMED_FUNCTION_CALL";
 /// Bytes of an answer that are inspected before it is committed …
 const INSPECT_WHOLE: usize = 256 * 1024;
 /// … and of a stream, should its first event be larger.
@@ -69,6 +71,9 @@ pub(super) async fn stream(
                 }
                 Some(Frame::Closing) if tap.seen().error.is_some() && tap.seen().content_events == 0 => {
                     return Err(error_inside(&commit.headers, &tap.seen().error.clone().unwrap_or_default()));
+                }
+                Some(Frame::Closing) if commit.recast.is_some() && tap.seen().finish.as_deref() == Some(MALFORMED) => {
+                    return Err(Failure::new(Verdict::Transient, "the model wrote a call that is none"));
                 }
                 Some(Frame::Closing) => {
                     commit.passed.push(piece.slice(..began));

@@ -218,7 +218,7 @@ fn stays(name: &str) -> bool {
 }
 
 /// Whether a client's header is its own vendor's, and means nothing, or something else, to the one that is asked instead.
-fn is_own(name: &str, from: Wire, to: Wire) -> bool {
+pub(crate) fn is_own(name: &str, from: Wire, to: Wire) -> bool {
     const CLIENTS: [&str; 6] = ["x-app", "originator", "session-id", "session_id", "thread-id", "x-server-timeout"];
     const VENDORS: [&str; 6] = ["anthropic-", "x-claude-code-", "x-goog-", "x-stainless-", "x-codex-", "chatgpt-"];
     let between_openai = [from, to].iter().all(|wire| matches!(wire, Wire::Chat | Wire::Responses));

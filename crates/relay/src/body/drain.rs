@@ -24,9 +24,9 @@ pub(crate) async fn exchange(exchange: Sending, mut flight: Flight) {
     let within = core.shutdown.run_until_cancelled(timeout_at(end, exchange));
     match within.await.unwrap_or_else(|| Ok(Err(Failure::abandoned()))) {
         Ok(Ok(commit)) => {
-            let Commit { source, mut tap, closing, rest, complete, .. } = *commit;
+            let Commit { source, mut tap, closing, rest, complete, losses, .. } = *commit;
             let drained = closing.is_some() || complete || read_on(&core, source, &mut tap, rest, end).await;
-            finish(&mut flight, &tap, drained, false);
+            finish(&mut flight, &tap, drained, false, losses);
         }
         Ok(Err(mut failure)) => {
             drop(flight.failed(&mut failure)); // a client that has left says nothing of the key
@@ -37,14 +37,16 @@ pub(crate) async fn exchange(exchange: Sending, mut flight: Flight) {
 }
 
 /// Reads the rest of an answer.
-pub(crate) async fn rest(source: Source, mut tap: Tap, rest: Bytes, mut flight: Flight, delivered: bool) {
+///
+/// `measured` is what the client had of it.
+pub(crate) async fn rest(source: Source, mut tap: Tap, rest: Bytes, mut flight: Flight, measured: Measured) {
     let Some(core) = flight.flown().map(|flown| flown.core.clone()) else { return };
     let drained = read_on(&core, source, &mut tap, rest, Instant::now() + TIME).await;
-    finish(&mut flight, &tap, drained, delivered);
+    finish(&mut flight, &tap, drained, measured.delivered, measured.losses);
 }
 
-fn finish(flight: &mut Flight, tap: &Tap, drained: bool, delivered: bool) {
-    drop(flight.end(&Ending::Left { drained }, &Measured::of(tap.seen(), delivered)));
+fn finish(flight: &mut Flight, tap: &Tap, drained: bool, delivered: bool, losses: Vec<String>) {
+    drop(flight.end(&Ending::Left { drained }, &Measured { losses, ..Measured::of(tap.seen(), delivered) }));
 }
 
 /// Whether the answer came to its end within the bounds, and before the process must end.

@@ -470,7 +470,7 @@ impl Drop for Relayed {
             let flight = self.flight.take();
             let tap = mem::replace(&mut self.tap, Tap::Opaque);
             let rest = mem::take(&mut self.rest);
-            core.tracker.spawn_on(drain::rest(source, tap, rest, flight, measured.delivered), &core.runtime);
+            core.tracker.spawn_on(drain::rest(source, tap, rest, flight, measured), &core.runtime);
             return;
         }
         drop(self.flight.end(&Ending::Left { drained: false }, &measured));

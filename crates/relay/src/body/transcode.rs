@@ -6,7 +6,7 @@
 
 use crate::{
     attempt::{Hidden, sanitise},
-    convert::{Recast, named},
+    convert::{Recast, answer_losses},
     ingress::body::{Budget, Share},
 };
 use bytes::Bytes;
@@ -80,7 +80,7 @@ impl Transcode {
 
     /// What was lost so far.
     pub(crate) fn losses(&self) -> Vec<String> {
-        named(self.stream.loss())
+        answer_losses(self.stream.loss())
     }
 
     fn written(&mut self, mut out: Vec<u8>, was_open: bool) -> Written {

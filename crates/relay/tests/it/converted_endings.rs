@@ -93,7 +93,54 @@ async fn an_error_inside_a_stream_ends_the_converted_one_after_it_is_recorded() 
         journal.add_permits(10);
         let rest = read(response).await;
         assert!(!error_message(from, &rest.text()).is_empty(), "{case}: {}", rest.text());
-        assert_eq!(gw.settled().usage.status, Status::Failed, "{case}");
+        let usage = gw.settled().usage;
+        assert_eq!(usage.status, Status::Failed, "{case}");
+        if from == ApiFormat::Claude {
+            let named = format!("\"request_id\":\"{}\"", usage.request_id);
+            assert!(rest.text().contains(&named), "{case}: {}", rest.text());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_answer_lost_is_recorded_also_where_its_caller_left() {
+    let events = |events: &[&str]| Reply::raw(200, &[("content-type", "text/event-stream")], events.concat());
+    let first = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"xChoice\":1}]}\n\n";
+    let rest = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let upstream = scripted([events(&[first, rest])]);
+    let gw = gateway()
+        .with(|builder| builder.parts.settings.on_disconnect = OnDisconnect::Drain)
+        .upstream(ApiFormat::OpenAi, &upstream)
+        .start();
+    let journal = Arc::new(Semaphore::new(0));
+    *gw.kept.gate.lock().unwrap() = Some(journal.clone());
+    let (path, body) = ask(ApiFormat::Claude, true);
+    let mut response = gw.open(post(&path, &body)).await;
+    assert!(response.body_mut().frame().await.is_some());
+    drop(response);
+    gw.idle().await;
+    let losses = gw.settled().usage.metadata.losses;
+    assert!(losses.iter().any(|loss| loss.starts_with("answer/choices/*/xChoice: ")), "{losses:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_geminis_model_wrote_wrongly_is_asked_for_again() {
+    let malformed = r#"{"candidates":[{"content":{},"finishReason":"MALFORMED_FUNCTION_CALL","index":0}]}"#;
+    for stream in [true, false] {
+        let kind = if stream { "text/event-stream" } else { "application/json" };
+        let body = if stream { format!("data: {malformed}\n\n") } else { malformed.to_owned() };
+        let wrong = Reply::raw(200, &[("content-type", kind)], body);
+        let upstream = scripted([wrong.clone(), answer()]);
+        let gw = gateway().upstream(ApiFormat::Gemini, &upstream).start();
+        let (path, body) = ask(ApiFormat::OpenAi, stream);
+        let got = gw.post(&path, &body).await;
+        assert_eq!(said(ApiFormat::OpenAi, stream, &got.text()).0, "Let me look.", "stream {stream}: {}", got.text());
+        assert_eq!(upstream.requests().len(), 2, "stream {stream}");
+
+        let upstream = scripted(std::iter::repeat_n(wrong, 8));
+        let gw = gateway().upstream(ApiFormat::Gemini, &upstream).start();
+        let got = gw.post(&path, &ask(ApiFormat::OpenAi, stream).1).await;
+        assert_eq!(got.status, 502, "stream {stream}: {}", got.text());
     }
 }
 

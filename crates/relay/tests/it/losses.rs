@@ -61,6 +61,40 @@ async fn a_loss_that_is_not_accepted_is_a_native_400_that_names_the_field_and_co
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_done_all_the_same_is_named_and_never_refused() {
+    let (_, mut claude) = ask(ApiFormat::Claude, false);
+    claude["system"] = json!([{ "type": "text", "text": "be brief", "cache_control": { "type": "ephemeral" } }]);
+    claude["tools"][0]["eager_input_streaming"] = json!(true);
+    claude["context_management"] = json!({ "edits": [{ "type": "clear_thinking_20251015", "keep": "all" }] });
+    claude["thinking"] = json!({ "type": "adaptive", "display": "summarized" });
+    let (_, mut gemini) = ask(ApiFormat::Gemini, false);
+    gemini["generationConfig"]["thinkingConfig"] = json!({ "includeThoughts": true, "thinkingBudget": 2_048 });
+    for (from, body, want) in [
+        (
+            ApiFormat::Claude,
+            &claude,
+            &["/context_management", "/system/*/cache_control", "/thinking/display", "anthropic-beta"][..],
+        ),
+        (ApiFormat::Gemini, &gemini, &["/generationConfig/thinkingConfig/includeThoughts"]),
+    ] {
+        let (builder, _upstream) = with_loss(ConversionLoss::Reject, None);
+        let (path, _) = ask(from, false);
+        let mut request = crate::support::post(&path, body);
+        if from == ApiFormat::Claude {
+            request.headers_mut().insert("anthropic-beta", "context-management-2025-06-27".parse().unwrap());
+        }
+        let gw = builder.start();
+        let got = gw.send(request).await;
+        assert_eq!(got.status, 200, "{from}: {}", got.text());
+        let losses = gw.settled().usage.metadata.losses;
+        let mut named: Vec<_> = losses.iter().filter_map(|loss| loss.split(": ").next()).collect();
+        named.retain(|name| !name.starts_with("answer/"));
+        named.sort_unstable();
+        assert_eq!(named, want, "{from}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_one_wire_cannot_carry_goes_to_another_that_can() {
     let (chat, claude) = (scripted([answer()]), scripted([answer()]));
     let gw = gateway()

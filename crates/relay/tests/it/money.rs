@@ -299,3 +299,53 @@ async fn a_provider_whose_monthly_quota_is_spent_is_passed_over_until_its_next_p
     let skipped: Vec<_> = trace.entries.iter().map(|entry| (entry.code.as_str(), entry.number)).collect();
     assert_eq!(skipped, [("provider_quota_exhausted", (START_US + 60_000_000) / 1_000)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_covers_every_answer_that_is_asked_for_in_another_dialect() {
+    let chat = json!({ "n": 3, "max_completion_tokens": 5_000 });
+    let gemini = json!({ "generationConfig": { "candidateCount": 3, "maxOutputTokens": 5_000 } });
+    for (from, to, more, count, maximum) in [
+        (
+            ApiFormat::OpenAi,
+            ApiFormat::Gemini,
+            &chat,
+            "/generationConfig/candidateCount",
+            "/generationConfig/maxOutputTokens",
+        ),
+        (ApiFormat::Gemini, ApiFormat::OpenAi, &gemini, "/n", "/max_completion_tokens"),
+    ] {
+        for (affordable, want) in [(10_000, 5_000), (1_500, 1_500)] {
+            let limit = NanoUsd(hold(0).0 + 3 * affordable * OUTPUT);
+            let (gw, upstream) = limited(to, limit, [healthy().usage(12, 3 * u64::try_from(want).unwrap())]);
+            let (path, body) = asked(from, more);
+            let got = gw.post(&path, &body).await;
+            assert_eq!(got.status, StatusCode::OK, "{from} on {to}: {}", got.text());
+            let sent = upstream.requests()[0].json();
+            assert_eq!(sent.pointer(count), Some(&json!(3)), "{from} on {to}: {sent}");
+            assert_eq!(sent.pointer(maximum), Some(&json!(want)), "{from} on {to}: {sent}");
+            assert_eq!(
+                gw.kept.opened.lock().unwrap()[0].hold,
+                NanoUsd(hold(0).0 + 3 * want * OUTPUT),
+                "{from} on {to}"
+            );
+            assert_eq!(gw.ledger.excess(), 0, "{from} on {to}: three full answers are within the hold");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_only_the_conversion_names_stays_above_the_vendors_least() {
+    let more = json!({ "max_completion_tokens": 8_000, "reasoning_effort": "medium" });
+    for (affordable, passes) in [(2_000, true), (1_024, false)] {
+        let (gw, upstream) = limited(ApiFormat::Claude, hold(affordable), [healthy()]);
+        let (path, body) = asked(ApiFormat::OpenAi, &more);
+        let got = gw.post(&path, &body).await;
+        let sent = upstream.requests().first().map(Received::json);
+        let sent = sent
+            .map(|sent| (sent["max_tokens"].as_u64().unwrap(), sent["thinking"]["budget_tokens"].as_u64().unwrap()));
+        assert_eq!(sent.is_some(), passes, "{affordable}: {}", got.text());
+        // The conversion is a few bytes longer.
+        let lowered = |(maximum, budget)| (1_900..=2_000).contains(&maximum) && budget == maximum - 1;
+        assert!(sent.is_none_or(lowered), "{affordable}: {sent:?}");
+    }
+}

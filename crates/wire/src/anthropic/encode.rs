@@ -286,7 +286,7 @@ fn choice(request: &Request, body: &mut Json, loss: &mut Loss) {
         Some(Choice::Auto) => Some("auto"),
         Some(Choice::None) => Some("none"),
         Some(_) if forced => {
-            loss.add(request.choice_pointer(), "the target takes no forced tool together with thinking");
+            loss.note(request.choice_pointer(), "the target takes no forced tool together with thinking");
             Some("auto")
         }
         Some(Choice::Named(names)) if names.len() == 1 || same => Some("tool"),
@@ -325,7 +325,7 @@ fn think(request: &Request, body: &mut Json, loss: &mut Loss) {
                 body.put("thinking.type", "enabled");
                 body.put("thinking.budget_tokens", budget);
             }
-            None => loss.add(request.think_pointer(), "the target thinks with 1,024 tokens or more"),
+            None => loss.note(request.think_pointer(), "the target thinks with 1,024 tokens or more"),
         }
     }
 }

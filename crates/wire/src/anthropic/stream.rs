@@ -5,7 +5,7 @@ use crate::{
     Usage, Wire,
     convert::stream::{Context, named},
     convert::{EVENT_MAX, PARTS_MAX, Refused, cite},
-    error::{Problem, render_stream},
+    error::render_stream,
     ir::{Delta, Event, Finish, Json, Opening, Serial, lose_usage, object, rest},
     loss::{Loss, step},
 };
@@ -222,8 +222,8 @@ impl Encoder {
             Event::Usage(usage) => self.usage = usage,
             Event::Finish { finish, stop } => (self.finish, self.stop) = (finish, stop),
             Event::Error(facts) => {
-                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.seed);
-                out.extend(render_stream(Wire::Anthropic, &Problem { request_id: &context.seed, ..problem }));
+                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.request_id);
+                out.extend(render_stream(Wire::Anthropic, &problem));
             }
             Event::End => self.end(out),
         }

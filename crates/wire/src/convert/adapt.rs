@@ -61,7 +61,7 @@ pub(crate) fn request(
             .collect();
     }
     if to == Wire::Anthropic && request.think.asked() && calls_without_thought(&request.turns) {
-        loss.add(request.think_pointer(), "the calls of the history come without the thoughts that led to them");
+        loss.note(request.think_pointer(), "the calls of the history come without the thoughts that led to them");
         request.think = Think::default();
     }
     answer_every_call(&mut request.turns);
@@ -133,7 +133,7 @@ fn wishes(request: &mut Request, to: Wire, quirks: Quirks, loss: &mut Loss) {
             Wire::Gemini => "includeThoughts",
             Wire::Chat | Wire::Responses => "summary",
         };
-        loss.add(step(request.think_pointer(), member), "the target does not show thoughts");
+        loss.note(step(request.think_pointer(), member), "the target does not show thoughts");
     }
     if matches!(to, Wire::Chat | Wire::Responses) && request.think.effort.as_deref() == Some("max") {
         request.think.effort = Some("xhigh".to_owned());
@@ -142,7 +142,7 @@ fn wishes(request: &mut Request, to: Wire, quirks: Quirks, loss: &mut Loss) {
         && let Some(Format::Schema { description: Some(_), .. }) = &request.format
     {
         let within = if from == Wire::Chat { "/response_format/json_schema" } else { request.format_pointer() };
-        loss.add(step(within, "description"), "the target's schemas of answers have no description");
+        loss.note(step(within, "description"), "the target's schemas of answers have no description");
     }
 }
 
@@ -311,13 +311,13 @@ fn keep_thinking(mut part: Part, to: Wire, asked: &Asked<'_>, quirks: Quirks, lo
     let marker = signature.as_deref() == Some("skip_thought_signature_validator") && texts.is_empty();
     let shown = to == Wire::Chat && quirks.reasoning_content && !texts.is_empty();
     if signature.take().is_some() && shown {
-        part.extra.lose("", "a signature that only its issuer can read", loss);
+        part.extra.note("", "a signature that only its issuer can read", loss);
     }
     if shown {
         return Some(part);
     }
     if !marker {
-        part.extra.lose("", "reasoning that only its issuer can read", loss);
+        part.extra.note("", "reasoning that only its issuer can read", loss);
     }
     None
 }
@@ -421,6 +421,9 @@ pub(crate) fn response(response: &mut Response, to: Wire, answer: &Answer<'_>, l
     let (mut before_call, mut after_text) = (before_call.into_iter(), false);
     response.parts.retain(|part| {
         let trails = before_call.next() == Some(false) && after_text && trails(from, &part.kind);
+        if trails {
+            part.extra.lose("thoughtSignature", TRAILS, loss);
+        }
         after_text = matches!(&part.kind, Kind::Text(text) if after_text || !text.is_empty());
         !trails
     });
@@ -454,6 +457,9 @@ pub(crate) fn response(response: &mut Response, to: Wire, answer: &Answer<'_>, l
     }
     Ok(())
 }
+
+/// Why the signature behind a text goes no further.
+pub(super) const TRAILS: &str = "nothing needs it back behind a text";
 
 /// What the model did that a retry may mend.
 pub(super) const MALFORMED: &str = "the model wrote a call that is none";

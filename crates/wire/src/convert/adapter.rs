@@ -26,6 +26,8 @@ pub(crate) struct Adapter {
     trailing: bool,
     /// What it said, for a call that may follow.
     trail: Option<String>,
+    /// None did.
+    left_out: bool,
 }
 
 impl Adapter {
@@ -59,7 +61,7 @@ impl Adapter {
             }
             Event::Open(Opening::Redacted) if self.text && self.no_trails => self.trailing = true,
             Event::Open(opening) => {
-                self.trail = None;
+                self.left_out |= self.trail.take().is_some();
                 self.text = opening == Opening::Text;
                 self.redacted = opening == Opening::Redacted;
                 give(Event::Open(opening));
@@ -82,8 +84,16 @@ impl Adapter {
                 }
                 give(Event::Close);
             }
-            event => give(event),
+            event => {
+                self.left_out |= matches!(event, Event::Finish { .. } | Event::End) && self.trail.take().is_some();
+                give(event);
+            }
         }
+    }
+
+    /// Whether a signature behind a text was left out since this was asked.
+    pub(crate) fn left_out(&mut self) -> bool {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Bytes that wait.

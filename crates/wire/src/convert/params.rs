@@ -59,12 +59,13 @@ fn put(
     (param, value): (Param, &Json),
 ) -> Result<(), Refused> {
     let from = request.wire();
+    let note = |loss: &mut Loss, reason| loss.note(pointer(from, param), reason);
     let mut lose = |reason| loss.add(pointer(from, param), reason);
     let openai = matches!(wire, Wire::Chat | Wire::Responses);
     match param {
         Param::MaxTokens | Param::OldMaxTokens => {
             if param == Param::OldMaxTokens && request.param(Param::MaxTokens).is_some() {
-                lose("the newer name of it is given too");
+                note(loss, "the newer name of it is given too");
                 return Ok(());
             }
             let path = match wire {
@@ -73,7 +74,7 @@ fn put(
             };
             let least = wire == Wire::Responses && value.u64().is_some_and(|tokens| tokens < OUTPUT_MIN);
             if least {
-                lose("raised to 16, the least the target takes");
+                note(loss, "raised to 16, the least the target takes");
             }
             body.put(path, if least { Json::from(OUTPUT_MIN) } else { value.clone() });
         }
@@ -85,7 +86,7 @@ fn put(
             } else if param == Param::TopP && request.param(Param::Temperature).is_some() {
                 lose("the target takes temperature or top_p, not both");
             } else if param == Param::Temperature && value.f64().is_some_and(|value| value > 1.0) {
-                lose("lowered to 1, the most the target takes");
+                note(loss, "lowered to 1, the most the target takes");
                 body.put("temperature", 1u64);
             } else {
                 body.put(path_on(wire, param).unwrap_or_default(), value.clone());
@@ -155,6 +156,10 @@ fn put(
         }
         _ => match path_on(wire, param) {
             Some(path) => body.put(path, value.clone()),
+            // Others cache unasked, or where marks are set.
+            None if matches!(param, Param::CacheKey | Param::CacheRetention) => {
+                note(loss, "the target caches by other means");
+            }
             None => lose("the target has no such value"),
         },
     }
@@ -168,7 +173,7 @@ fn include(wire: Wire, words: &Json, body: &mut Json, loss: &mut Loss) {
         match (word.str(), path_on(wire, Param::Logprobs)) {
             (Some(SEALED_REASONING), _) => {}
             (Some("message.output_text.logprobs"), Some(path)) => body.put(path, true),
-            _ => loss.add(format!("/include/{at}"), "the target has nothing of the kind to show"),
+            _ => loss.note(format!("/include/{at}"), "the target has nothing of the kind to show"),
         }
     }
 }
@@ -183,9 +188,9 @@ fn put_user(request: &Request, wire: Wire, body: &mut Json, loss: &mut Loss, (pa
         return;
     };
     match (wire, param) {
-        (Wire::Gemini, _) => loss.add(pointer(from, param), "the target has no user"),
+        (Wire::Gemini, _) => loss.note(pointer(from, param), "the target has no user"),
         (Wire::Anthropic, Param::UserId) if request.param(Param::SafetyId).is_some() => {
-            loss.add(pointer(from, param), "the safety identifier is carried in its place");
+            loss.note(pointer(from, param), "the safety identifier is carried in its place");
         }
         (Wire::Anthropic, _) => body.put("metadata.user_id", id),
         (_, Param::UserId) if from != Wire::Anthropic => body.put("user", id),

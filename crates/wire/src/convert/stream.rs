@@ -54,6 +54,7 @@ pub(crate) struct Context {
     pub(crate) memory: Memory,
     issuer: Option<String>,
     pub(crate) show_thoughts: bool,
+    pub(crate) request_id: String,
 }
 
 impl Context {
@@ -65,6 +66,7 @@ impl Context {
             memory: &self.memory,
             issuer: self.issuer.as_deref(),
             show_thoughts: self.show_thoughts,
+            request_id: &self.request_id,
         }
     }
 }
@@ -140,6 +142,7 @@ impl Stream {
                 memory: answer.memory.clone(),
                 issuer: answer.issuer.map(str::to_owned),
                 show_thoughts: answer.show_thoughts,
+                request_id: answer.request_id.to_owned(),
             },
             events: Vec::new(),
             usage: Usage::default(),
@@ -332,6 +335,9 @@ impl Stream {
                 Encoder::Responses(encoder) => encoder.event(event, context, out, loss),
                 Encoder::Gemini(encoder) => encoder.event(event, context, out, loss),
             });
+            if adapter.left_out() {
+                loss.add("/candidates/0/content/parts/0/thoughtSignature", adapt::TRAILS);
+            }
         }
         events.clear();
         events.shrink_to(EVENTS_KEPT);

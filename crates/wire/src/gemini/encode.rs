@@ -141,7 +141,7 @@ fn function(function: &Function, quirks: Quirks, loss: &mut Loss) -> Json {
         return tool;
     }
     if function.strict == Some(true) {
-        function.extra.lose("strict", "the target has no strict tools", loss);
+        function.extra.note("strict", "the target has no strict tools", loss);
     }
     if quirks.json_schema {
         tool.put("parametersJsonSchema", schema.clone());

@@ -234,7 +234,7 @@ impl Encoder {
             Event::Usage(usage) => self.usage = usage,
             Event::Finish { finish, .. } => self.finish = finish,
             Event::Error(facts) => {
-                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.seed);
+                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.request_id);
                 out.extend(render_stream(Wire::Gemini, &problem));
             }
             Event::End => {

@@ -36,6 +36,11 @@ impl Extra {
     pub(crate) fn lose(&self, member: &str, reason: &'static str, loss: &mut Loss) {
         loss.add(if member.is_empty() { self.at.clone() } else { step(&self.at, member) }, reason);
     }
+
+    /// The same of what is done nearly as asked.
+    pub(crate) fn note(&self, member: &str, reason: &'static str, loss: &mut Loss) {
+        loss.note(if member.is_empty() { self.at.clone() } else { step(&self.at, member) }, reason);
+    }
 }
 
 /// Names what is in `value`, below the node it was left in. Null, an empty list and an empty object hold nothing.
@@ -50,14 +55,21 @@ fn report(wire: Wire, value: &Json, at: &str, loss: &mut Loss) {
             Json::Object(_) if below.matches('/').count() < 4 && !is_one(name) => {
                 report(wire, value, &below, loss);
             }
+            _ if is_harmless(wire, name) => loss.note(below, ONLY_SOURCE),
             _ => loss.add(below, ONLY_SOURCE),
         }
     }
 }
 
+/// What changes the price of an answer and not the answer: where to cache, what of the history to clear, and which
+/// tools to send when they are needed (they are sent at once).
+fn is_harmless(wire: Wire, name: &str) -> bool {
+    wire == Wire::Anthropic && matches!(name, "cache_control" | "context_management" | "defer_loading")
+}
+
 /// An object that is carried as a whole, or not at all.
 fn is_one(name: &str) -> bool {
-    name.contains("schema") || matches!(name, "cache_control" | "container")
+    name.contains("schema") || matches!(name, "cache_control" | "container" | "context_management")
 }
 
 /// Members that are no information, each with its reason.
@@ -68,8 +80,10 @@ fn says_nothing(wire: Wire, at: &str, name: &str, value: &Json) -> bool {
         (Wire::Responses, "id" | "status") => at.starts_with("/input/") || at.starts_with("/output/"),
         // A message is one without it, and text may bear the name of the other side's: the turn says whose it is.
         (Wire::Responses, "type") => matches!(word, "message" | "text" | "input_text" | "output_text"),
-        // What kind of document it is, and padding against guessing by length.
-        (Wire::Responses | Wire::Chat, "object" | "obfuscation") => at.is_empty(),
+        // What kind of document it is, padding against guessing by length, which machine answered, and how fast.
+        (Wire::Responses | Wire::Chat, "object" | "obfuscation" | "service_tier" | "system_fingerprint") => {
+            at.is_empty()
+        }
         // The place in a list, which is its place in the list.
         (Wire::Chat, "index") => at == "/choices/0" || at.contains("/tool_calls/"),
         (Wire::Gemini, "index") => at == "/candidates/0",
@@ -79,6 +93,8 @@ fn says_nothing(wire: Wire, at: &str, name: &str, value: &Json) -> bool {
         (Wire::Gemini, "role") => at == "/systemInstruction",
         // The object of a result, which is carried as its text.
         (Wire::Gemini, "response") => at.ends_with("/functionResponse/response"),
+        // How a tool's arguments are streamed.
+        (Wire::Anthropic, "eager_input_streaming") => at.starts_with("/tools/"),
         // The model called it itself, as models do.
         (Wire::Anthropic, "caller") => value.get("type").str() == Some("direct"),
         _ => false,
@@ -139,6 +155,8 @@ pub(crate) fn lose_usage(wire: Wire, usage: &Json, at: &str, loss: &mut Loss) {
     for (name, value) in usage.members() {
         let says = match value {
             value if value.is_void() || counted(wire).contains(&name.as_str()) => false,
+            // Which machine answered, and how fast it was to be.
+            _ if matches!(name.as_str(), "service_tier" | "serviceTier" | "inference_geo") => false,
             Json::Number(number) => number.as_f64() != Some(0.0),
             Json::Object(_) => {
                 lose_usage(wire, value, &step(at, name), loss);

@@ -113,7 +113,7 @@ fn think(request: &Request, quirks: Quirks, body: &mut Json, loss: &mut Loss) {
     if quirks.thinking_switch {
         body.put("thinking.type", if think.off { "disabled" } else { "enabled" });
         if think.budget.is_some() || think.effort.is_some() {
-            loss.add(request.think_pointer(), "the target turns thinking on or off, and bounds it not");
+            loss.note(request.think_pointer(), "the target turns thinking on or off, and bounds it not");
         }
     }
     if quirks.enable_thinking {

@@ -97,7 +97,7 @@ fn assistant(turns: &[Turn], quirks: Quirks, loss: &mut Loss) -> Result<Option<J
                 Kind::Thinking { texts, .. } if quirks.reasoning_content => {
                     thoughts.extend(texts.iter().map(String::as_str));
                 }
-                Kind::Thinking { .. } => part.extra.lose("", "the target takes no reasoning back", loss),
+                Kind::Thinking { .. } => part.extra.note("", "the target takes no reasoning back", loss),
                 _ => parts.push(part.clone()),
             }
         }

@@ -51,8 +51,10 @@ impl Decoder {
             lose_usage(Wire::Chat, &usage, "/usage", loss);
             out.push(Event::Usage(types::usage(&usage)));
         }
-        // Ids and times are made anew, and padding is none of the answer.
-        rest(&event, "", &["id", "object", "created", "model", "choices", "obfuscation"], loss);
+        // Ids and times are made anew; padding, and which machine answered how fast, are none of the answer.
+        const KNOWN: [&str; 8] =
+            ["id", "object", "created", "model", "choices", "obfuscation", "service_tier", "system_fingerprint"];
+        rest(&event, "", &KNOWN, loss);
         Ok(())
     }
 
@@ -206,7 +208,7 @@ impl Encoder {
                 self.chunk(Json::empty(), reason.into(), context, out);
             }
             Event::Error(facts) => {
-                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.seed);
+                let problem = crate::convert::problem(500, &facts, context.model.as_deref(), &context.request_id);
                 out.extend(render_stream(Wire::Chat, &problem));
             }
             Event::End => self.end(context, out),

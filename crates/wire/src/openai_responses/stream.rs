@@ -29,8 +29,8 @@ const ITEM: [&str; 10] =
     ["type", "id", "status", "role", "content", "summary", "name", "arguments", "input", "call_id"];
 
 /// Members of the last event's response that are carried, made anew or said before.
-const SHELL: [&str; 9] =
-    ["id", "object", "created_at", "status", "error", "incomplete_details", "model", "output", "usage"];
+const SHELL: [&str; 10] =
+    ["service_tier", "id", "object", "created_at", "status", "error", "incomplete_details", "model", "output", "usage"];
 
 /// Starts and ends of what the deltas and items say.
 const SAID: [&str; 15] = [

@@ -23,7 +23,7 @@ const ITEM: usize = MESSAGE;
 /// What is taken out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unsealed {
-    /// Blocks that go whole, with the commas that separate them; on Gemini's wire, signatures that are replaced.
+    /// Blocks that go whole, and messages that would be left with none, with the commas that separate them; on Gemini's wire, signatures that are replaced.
     pub edits: Vec<Edit>,
     /// The last answer of the history called tools and has lost its thoughts: Anthropic refuses it while thinking is on.
     pub last_step: bool,
@@ -48,6 +48,8 @@ struct Open {
     answers: bool,
     calls: bool,
     lost: bool,
+    /// Nothing of its content stays: vendors refuse a message that says nothing.
+    empty: bool,
 }
 
 /// Finds what has to go: envelopes, and what `foreign` says that another has issued. Nothing if the body is not valid JSON.
@@ -99,8 +101,14 @@ fn text_value(open: &mut [Open], text: &[u8], at: Range<usize>, goes: &impl Fn(&
 
 fn close(open: &mut [Open], mut closed: Open, end: usize, found: &mut Unsealed) {
     closed.goes |= closed.foreign && closed.thought;
-    if closed.array {
-        found.edits.extend(closed.run.take().map(cut));
+    let depth = open.len();
+    if closed.array
+        && let Some(run) = closed.run.take()
+    {
+        match open.last_mut().filter(|_| depth == MESSAGE && closed.kept_end.is_none()) {
+            Some(message) if message.key == b"content" => message.empty = true,
+            _ => found.edits.push(cut(run)),
+        }
     }
     if closed.answers {
         found.last_step = closed.lost && closed.calls;
@@ -110,7 +118,7 @@ fn close(open: &mut [Open], mut closed: Open, end: usize, found: &mut Unsealed) 
     {
         message.lost = true;
     }
-    element(open, closed.start..end, closed.goes, found);
+    element(open, closed.start..end, closed.goes || closed.empty, found);
 }
 
 /// A value ended; in an array, it is an element.
@@ -164,7 +172,8 @@ mod tests {
             (said(&[&text, &thought, &call]), said(&[&text, &call]), true),
             (said(&[&text, &thought]), said(&[&text]), false),
             (said(&[&own, &call]), said(&[&own, &call]), false),
-            (said(&[&thought]), said(&[]), false),
+            (said(&[&thought]), json!({ "messages": [{ "role": "user", "content": "x" }] }), false),
+            (said(&[&thought, &redacted]), json!({ "messages": [{ "role": "user", "content": "x" }] }), false),
             (json!({ "input": [item, "x", item] }), json!({ "input": ["x"] }), false),
         ] {
             assert_eq!(stripped(&body), (want, last_step), "{body}");

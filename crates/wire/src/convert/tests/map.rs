@@ -429,10 +429,16 @@ fn a_text_that_gemini_signs_stays_the_last_block_in_one_piece() {
         chunk(json!({ "text": "text", "thoughtSignature": "c2ln" }), Value::Null),
         chunk(json!({ "text": "", "thoughtSignature": "c2ln" }), json!("STOP")),
     ];
-    let (bytes, ..) = stream(G, A, said.iter().map(String::as_bytes));
+    let (bytes, _, loss, _) = stream(G, A, said.iter().map(String::as_bytes));
+    assert_eq!(loss.items()[0].pointer, "/candidates/0/content/parts/0/thoughtSignature");
     let events: Vec<Value> = frames(&bytes).iter().map(|frame| value(frame)).collect();
     let opened: Vec<&Value> = events.iter().filter_map(|event| event.pointer("/content_block/type")).collect();
     assert_eq!(opened, ["thinking", "text"]);
     let texts: Vec<&str> = events.iter().filter_map(|event| event.pointer("/delta/text")?.as_str()).collect();
     assert_eq!(texts.concat(), "one text");
+    let parts = json!([{ "text": "one text", "thoughtSignature": "c2ln" }, { "text": "", "thoughtSignature": "c2ln" }]);
+    let whole = json!({ "candidates": [{ "content": { "parts": parts }, "finishReason": "STOP" }] });
+    let (whole, loss) = answered(G, A, whole.to_string().as_bytes());
+    assert_eq!(value(&whole)["content"].as_array().map(Vec::len), Some(2), "signed thoughts, and the text");
+    assert_eq!(loss.items()[0].pointer, "/candidates/0/content/parts/1/thoughtSignature");
 }

@@ -156,12 +156,6 @@ fn what_a_whole_answer_says_beside_the_carried_is_named() {
     });
     assert_eq!(
         lost(A, C, &body),
-        [
-            "/content/0/caller/tool_id",
-            "/content/0/caller/type",
-            "/content/0/status",
-            "/stop_sequence",
-            "/usage/service_tier"
-        ]
+        ["/content/0/caller/tool_id", "/content/0/caller/type", "/content/0/status", "/stop_sequence",]
     );
 }

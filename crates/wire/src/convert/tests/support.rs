@@ -36,7 +36,15 @@ pub(super) fn memory() -> Memory {
 }
 
 pub(super) fn answer(memory: &Memory) -> Answer<'_> {
-    Answer { model: Some("asked"), seed: "s1", created: 7, memory, issuer: Some("pk1"), show_thoughts: true }
+    Answer {
+        model: Some("asked"),
+        seed: "s1",
+        created: 7,
+        memory,
+        issuer: Some("pk1"),
+        show_thoughts: true,
+        request_id: "req_1",
+    }
 }
 
 pub(super) fn convert(from: Wire, to: Wire, body: &Value) -> Converted {

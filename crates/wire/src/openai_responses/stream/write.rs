@@ -71,7 +71,11 @@ impl Encoder {
             Event::Close => self.close(context, out),
             Event::Finish { finish, .. } => self.finish = finish,
             Event::Error(facts) => {
-                self.fail(&crate::convert::problem(500, &facts, context.model.as_deref(), &context.seed), context, out);
+                self.fail(
+                    &crate::convert::problem(500, &facts, context.model.as_deref(), &context.request_id),
+                    context,
+                    out,
+                );
             }
             Event::End => self.end(context, out),
         }
