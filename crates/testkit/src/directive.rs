@@ -11,7 +11,8 @@
 //! | `[[slow MS]]` | a pause before every event |
 //! | `[[burst N]]` | a stream of N events in one write |
 //!
-//! Anything else is answered by a friendly sentence.
+//! Anything else is answered by a friendly sentence. Text completions know the same words; routes without words of their own
+//! to answer with know `error` alone, and transcripts also `say`.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -91,6 +92,19 @@ fn inside(rest: &str) -> Option<&str> {
     });
     let balanced = balanced.and_then(|end| rest[..=end].strip_suffix("]]"));
     balanced.or_else(|| rest.split_once("]]").map(|(inside, _)| inside)).map(str::trim)
+}
+
+/// The error that a body asks for, wherever in it the directive stands.
+pub(crate) fn error_in(body: &[u8]) -> Option<Reply> {
+    match find(&String::from_utf8_lossy(body)) {
+        Some(("error", name)) => Some(Reply::error(error_named(name))),
+        _ => None,
+    }
+}
+
+/// What a text asks to be said.
+pub(crate) fn saying(text: &str) -> Option<&str> {
+    find(text).filter(|(word, _)| *word == "say").map(|(_, rest)| rest)
 }
 
 fn offers_tools(body: &Value) -> bool {

@@ -18,6 +18,7 @@ mod http;
 mod ids;
 mod json;
 mod laid;
+mod media;
 mod received;
 mod reply;
 mod reuse;

@@ -1,12 +1,13 @@
 //! What a request asks for, and what it is answered when nothing was scripted.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::directive;
 use crate::http::Request;
 use crate::json::{Json, o};
+use crate::media::{self, Fields, Media};
 use crate::reply::Reply;
 use crate::wires::{self, Ask, Echo, Form, Wire};
 
@@ -17,6 +18,9 @@ pub(crate) enum Kind {
     Models,
     Model,
     Embed,
+    /// A text completion.
+    Complete,
+    Media(Media),
     /// The bare host, which clients ask whether somebody is there.
     Ping,
     Unknown,
@@ -72,19 +76,25 @@ impl<'a> Route<'a> {
             _ if path.ends_with("/messages") => plain(Wire::Anthropic, Kind::Generate),
             _ if path.ends_with("/responses") => plain(Wire::Responses, Kind::Generate),
             _ if path.ends_with("/embeddings") => plain(Wire::Chat, Kind::Embed),
-            _ => plain(Wire::Chat, Kind::Generate),
+            _ if path.ends_with("/chat/completions") => plain(Wire::Chat, Kind::Generate),
+            _ if path.ends_with("/v1/completions") => plain(Wire::Chat, Kind::Complete),
+            _ => plain(Wire::Chat, Media::of(path).map_or(Kind::Generate, Kind::Media)),
         }
     }
 
     /// What the answer depends on.
     pub(crate) fn ask(&self, body: &[u8], serial: u64, clock: Clock) -> Ask {
-        let hints: Hints = serde_json::from_slice(body).unwrap_or_default();
+        let mut hints: Hints = serde_json::from_slice(body).unwrap_or_default();
+        if matches!(self.kind, Kind::Media(_)) {
+            hints.model = Fields::of(body).text("model");
+        }
         let options = hints.stream_options.unwrap_or_default();
         let form = if hints.stream == Some(true) { Form::Events } else { Form::Whole };
         Ask {
             wire: self.wire,
             model: self.model.map_or_else(|| hints.model.unwrap_or_default(), str::to_owned),
             form: self.form.unwrap_or(form),
+            as_text: self.kind == Kind::Complete,
             include_usage: options.include_usage.unwrap_or_default(),
             padded: options.include_obfuscation.unwrap_or(true),
             echo: if self.wire == Wire::Responses { Echo::of(body) } else { Echo::default() },
@@ -120,6 +130,13 @@ pub(crate) fn unscripted(route: &Route<'_>, request: &Request, ask: &Ask, burst:
             None if !directive::is_likely(body) => directive::friendly(&ask.model),
             None => directive::reply(wire, &serde_json::from_slice(body).unwrap_or_default(), &ask.model),
         },
+        Kind::Complete => {
+            // Directives stand in the prompt as they do in a user's words.
+            let prompt = Fields::of(body).text("prompt").unwrap_or_default();
+            let said = json!({ "messages": [{ "role": "user", "content": prompt }] });
+            directive::reply(wire, &said, &ask.model)
+        }
+        Kind::Media(media) => media::reply(media, body, ask),
         Kind::Count => {
             let tokens = u64::try_from(ask.prompt_bytes.div_ceil(4)).unwrap_or_default();
             json(200, &wires::count(wire, tokens))
@@ -127,6 +144,9 @@ pub(crate) fn unscripted(route: &Route<'_>, request: &Request, ask: &Ask, burst:
         Kind::Models => json(200, &wires::models(wire)),
         Kind::Model => json(200, &wires::model(wire, &ask.model)),
         Kind::Embed => {
+            if let Some(error) = directive::is_likely(body).then(|| directive::error_in(body)).flatten() {
+                return error;
+            }
             let body: Value = serde_json::from_slice(body).unwrap_or_default();
             let embeddings = match wire {
                 Wire::Gemini => wires::gemini_embeddings(&body),

@@ -5,6 +5,7 @@ mod chat;
 mod extras;
 mod gemini;
 mod responses;
+mod text;
 
 pub(crate) use extras::{count, embeddings, gemini_embeddings, model, models};
 pub(crate) use responses::Echo;
@@ -47,6 +48,8 @@ pub(crate) struct Ask {
     pub(crate) wire: Wire,
     pub(crate) model: String,
     pub(crate) form: Form,
+    /// A text completion, of those that chat's wire had before chat.
+    pub(crate) as_text: bool,
     /// A chat stream was asked for its usage.
     pub(crate) include_usage: bool,
     /// OpenAI's streams are padded, unless they are asked not to be.
@@ -65,6 +68,7 @@ pub(crate) fn whole(answer: &Answer, ask: &Ask) -> Bytes {
     let usage = usage(answer, ask);
     let body = match ask.wire {
         Wire::Anthropic => anthropic::whole(answer, ask, usage),
+        Wire::Chat if ask.as_text => text::whole(answer, ask, usage),
         Wire::Chat => chat::whole(answer, ask, usage),
         Wire::Responses => responses::whole(answer, ask, usage),
         Wire::Gemini => gemini::whole(answer, ask, usage),
@@ -86,6 +90,7 @@ pub(crate) fn stream(answer: &Answer, ask: &Ask) -> Vec<Bytes> {
     let usage = usage(answer, ask);
     match ask.wire {
         Wire::Anthropic => anthropic::stream(answer, ask, usage),
+        Wire::Chat if ask.as_text => text::stream(answer, ask, usage),
         Wire::Chat => chat::stream(answer, ask, usage),
         Wire::Responses => responses::stream(answer, ask, usage),
         Wire::Gemini => gemini::stream(answer, ask, usage),

@@ -35,6 +35,7 @@ fn body(wire: Wire, words: &str, result: Option<&str>) -> Value {
 
 fn answer(wire: Wire, body: &Value) -> String {
     let ask = Ask {
+        as_text: false,
         wire,
         model: "m".to_owned(),
         form: Form::Whole,

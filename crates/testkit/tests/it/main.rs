@@ -5,6 +5,7 @@ mod client;
 mod faults;
 mod fold;
 mod framing;
+mod media;
 mod program;
 mod scripts;
 mod tidy;
