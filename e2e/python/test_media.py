@@ -84,8 +84,8 @@ class OpenAI(unittest.TestCase):
         self.assertEqual(answer.text, SAID)
         record(self, request, answer.usage.input_tokens, answer.usage.output_tokens)
         # The upstream received the recording as it was sent, and its own name for the model.
-        form = received(request_mark := "toll.mp3", 1)[-1]["body"]
-        self.assertIn('name="model"\r\n\r\nmock-model-upstream\r\n', form, request_mark)
+        form = received("toll.mp3", 1)[-1]["body"]
+        self.assertIn('name="model"\r\n\r\nmock-model-upstream\r\n', form)
 
     def test_transcription_streamed(self):
         events, request = self.create(client().audio.transcriptions, file=SOUND, prompt=SAY, stream=True)

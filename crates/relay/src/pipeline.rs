@@ -24,7 +24,7 @@ use domain::{
     records::Opened,
     schedule,
 };
-use http::{Request, Response, request::Parts};
+use http::{Request, Response, header::EXPECT, request::Parts};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -41,7 +41,9 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
+    // Who waits for a word before the body has not sent it.
+    let sends = !parts.headers.contains_key(EXPECT);
     let (query, query_key) = credentials::take_key(parts.uri.query().unwrap_or_default());
     let arrival = Arrival {
         id: Uuid::now_v7().into(),
@@ -53,9 +55,14 @@ where
         query,
     };
     let mut refused = Refused::new(Wire::Chat);
-    match live(core, &arrival, parts, body, query_key.as_deref(), &mut refused).await {
+    match live(core, &arrival, parts, &mut body, query_key.as_deref(), &mut refused).await {
         Ok(response) => response,
-        Err(fault) => respond::refuse(core, &arrival, &refused, &fault),
+        Err(fault) => {
+            if sends && !body.is_end_stream() {
+                body::discard(&mut body).await;
+            }
+            respond::refuse(core, &arrival, &refused, &fault)
+        }
     }
 }
 

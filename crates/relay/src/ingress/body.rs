@@ -20,6 +20,11 @@ const BUDGET_WAIT: Duration = Duration::from_secs(1);
 /// When to come back after the budget was full.
 const BUDGET_RETRY: Duration = Duration::from_secs(1);
 
+/// Bytes of an unwanted body that are read …
+const DISCARD_MAX: usize = 256 * 1024;
+/// … and how long.
+const DISCARD_WAIT: Duration = Duration::from_millis(250);
+
 /// The bytes that all request bodies together may occupy.
 #[derive(Clone)]
 pub(crate) struct Budget(Arc<Semaphore>);
@@ -126,6 +131,26 @@ where
     Ok((decoded.into(), share))
 }
 
+/// Reads on what is left of a body that is not wanted, while it is short and comes at once.
+///
+/// A connection whose request is not read to its end is closed behind the answer. A client that still writes, or that
+/// asks its next question over it, would learn of that and not of the answer.
+pub(crate) async fn discard<B>(mut body: B)
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let rest = async {
+        let mut left = DISCARD_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(room) = left.checked_sub(length) else { return };
+            left = room;
+        }
+    };
+    // What takes longer costs the connection, as it would have.
+    let _ = timeout(DISCARD_WAIT, rest).await;
+}
+
 async fn collect<B>(mut body: B, limits: &Limits, budget: &Budget, share: &mut Share) -> Result<Bytes, Fault>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -220,6 +245,19 @@ mod tests {
         drop(held);
         let third = read(Full::new(Bytes::from_static(b"third")), &headers, &LIMITS, &budget).await;
         assert_eq!(kind(third), Ok(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unwanted_body_is_read_on_while_it_is_short() {
+        let piece = vec![b'x'; 100 * 1024];
+        for (count, endless, left) in [(2, false, 0), (0, true, 0), (5, false, 2)] {
+            let mut body = Script::new(frames(&vec![&piece[..]; count]), endless);
+            let began = tokio::time::Instant::now();
+            discard(&mut body).await;
+            assert_eq!(body.0.len(), left, "{count} pieces");
+            let waited = if endless { DISCARD_WAIT } else { Duration::ZERO };
+            assert_eq!(began.elapsed().as_millis() / 10, waited.as_millis() / 10, "{count} pieces");
+        }
     }
 
     #[tokio::test]
