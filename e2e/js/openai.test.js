@@ -81,6 +81,17 @@ test("responses: tool round trip", async (t) => {
   for (const answer of [asked, told]) noteResponse(t, answer._request_id, answer.usage);
 });
 
+test("responses: kept", async (t) => {
+  const caller = client();
+  const made = await caller.responses.create({ model: MODEL, input: SAY });
+  noteResponse(t, made._request_id, made.usage);
+  assert.equal((await caller.responses.retrieve(made.id)).id, made.id);
+  assert.deepEqual((await caller.responses.inputItems.list(made.id)).data, []);
+  await assert.rejects(caller.responses.cancel(made.id), OpenAI.BadRequestError);
+  await caller.responses.delete(made.id);
+  await assert.rejects(caller.responses.retrieve("resp_of_nobody"), OpenAI.NotFoundError);
+});
+
 test("responses: token counting", async () => {
   const counted = await client().responses.inputTokens.count({ model: MODEL, input: SAY });
   assert.ok(counted.input_tokens > 0);

@@ -104,6 +104,18 @@ class Responses(unittest.TestCase):
         for answer in (asked, told):
             self.note(answer._request_id, answer.usage)
 
+    def test_kept(self):
+        caller = client()
+        made = caller.responses.create(model=MODEL, input=SAY)
+        self.note(made._request_id, made.usage)
+        self.assertEqual(caller.responses.retrieve(made.id).id, made.id)
+        self.assertEqual(caller.responses.input_items.list(made.id).data, [])
+        with self.assertRaises(openai.BadRequestError):
+            caller.responses.cancel(made.id)
+        caller.responses.delete(made.id)
+        with self.assertRaises(openai.NotFoundError):
+            caller.responses.retrieve("resp_of_nobody")
+
     def test_token_counting(self):
         counted = client().responses.input_tokens.count(model=MODEL, input=SAY)
         self.assertGreater(counted.input_tokens, 0)

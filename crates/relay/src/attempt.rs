@@ -307,7 +307,9 @@ pub(crate) fn nobody(skipped: &[Skip], conversions: &Conversions, pin: Pin, now_
         codes.join(", ")
     };
     if passing().next().is_none() {
-        if matches!(pin, Pin::Only(_)) {
+        let unsaid =
+            |home| skipped.iter().any(|skip| skip.key_id == home && skip.code == SkipCode::ConversionUnsupported);
+        if matches!(pin, Pin::Only(home) if !unsaid(home)) {
             return Fault::new(Kind::NotFound, "what the request goes on from is not available any more")
                 .detail(codes());
         }

@@ -6,4 +6,4 @@ CREATE TABLE state_bindings (
     provider_key_id UUID NOT NULL,
     expires_at BIGINT NOT NULL
 );
-CREATE INDEX state_bindings_expiry ON state_bindings (expires_at);
+CREATE INDEX state_bindings_expiry ON state_bindings (expires_at, hash);

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     /// A text completion.
     Complete,
     Media(Media),
+    /// A response that is kept (Responses).
+    Kept,
     /// The bare host, which clients ask whether somebody is there.
     Ping,
     Unknown,
@@ -40,6 +42,9 @@ impl<'a> Route<'a> {
         let (path, query) = request.path_and_query();
         let path = path.trim_end_matches('/');
         let plain = |wire, kind| Self { wire, kind, model: None, form: None };
+        if path.contains("/responses/") && !path.ends_with("/input_tokens") {
+            return plain(Wire::Responses, Kind::Kept);
+        }
         if request.method() != "POST" {
             let wire = match () {
                 () if path.contains("/v1beta") => Wire::Gemini,
@@ -153,6 +158,12 @@ pub(crate) fn unscripted(route: &Route<'_>, request: &Request, ask: &Ask, burst:
                 _ => wires::embeddings(&body, &ask.model),
             };
             json(200, &embeddings)
+        }
+        Kind::Kept => {
+            let (path, _) = request.path_and_query();
+            let of = path.rsplit_once("/responses/").map_or("", |(_, of)| of.trim_end_matches('/'));
+            wires::kept(request.method(), of, ask)
+                .map_or_else(|| json(404, &no_such_path(wire, request)), |(status, body)| json(status, &body))
         }
         Kind::Ping => Reply::raw(200, &[("content-type", "text/plain")], "scripted upstream\n"),
         Kind::Unknown => json(404, &no_such_path(wire, request)),

@@ -8,7 +8,7 @@ mod responses;
 mod text;
 
 pub(crate) use extras::{count, embeddings, gemini_embeddings, model, models};
-pub(crate) use responses::Echo;
+pub(crate) use responses::{Echo, kept};
 
 use bytes::Bytes;
 

@@ -1,6 +1,7 @@
 //! One pass over a request's body: what routing, limits and money must know, and where the few values lie that may
 //! have to change. The bytes themselves stay as they are.
 
+mod level;
 mod named;
 mod place;
 mod scan;

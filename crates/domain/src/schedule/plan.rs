@@ -131,8 +131,10 @@ pub fn plan<'a>(
         to_the_front(&mut ranks, &mut usable, record, facts.now_us);
     }
     // Nothing is as dear as the thoughts that only their issuer understands.
-    let at_home = |rank: &Rank| Some(usable[rank.at as usize].0.route.key.id) == facts.pin.target();
-    let pinned = ranks.iter().position(at_home);
+    let pinned = facts
+        .pin
+        .target()
+        .and_then(|home| ranks.iter().position(|rank| usable[rank.at as usize].0.route.key.id == home));
     if let Some(place) = pinned {
         ranks[..=place].rotate_right(1);
     }

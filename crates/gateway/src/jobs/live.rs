@@ -45,8 +45,7 @@ pub(crate) async fn restore(db: &Db, health: &Health, limiter: &Local, now_us: i
 /// Takes over who issued what; what the journal held of that is in the database by now.
 pub(crate) async fn restore_bindings(db: &Db, known: &Bindings, now_us: i64) -> Result<(), DbError> {
     let mut tx = db.read().await?;
-    let most = i64::try_from(CAPACITY).unwrap_or(i64::MAX);
-    for (thing, binding) in bindings::newest_any_owner(&mut tx, most).await? {
+    for (thing, binding) in bindings::newest_any_owner(&mut tx, CAPACITY).await? {
         known.bind(thing, binding, now_us);
     }
     tx.commit().await

@@ -246,10 +246,7 @@ async fn signed_thoughts_go_back_to_their_issuer_whole_and_to_others_not_at_all(
         let (first, second) = (scripted([rate_limited()]), scripted([answer.clone(), answer.clone(), rate_limited()]));
         let gw = two_clients(format, &[&first, &second]).start();
         let ask = |body: &str| request(Method::POST, &path, body.to_owned());
-        let (_, mut plain) = crate::support::ask(format, false);
-        if format == ApiFormat::OpenAiCli {
-            plain["store"] = json!(false); // a stored thought is its owner's
-        }
+        let (_, plain) = crate::support::ask(format, false);
         assert_eq!(gw.send(ask(&plain.to_string())).await.status, 200, "{format}");
 
         tokio::time::sleep(Duration::from_mins(6)).await; // no cache is warm any more, and nobody rests

@@ -15,9 +15,9 @@ const PREFIX: usize = 8;
 const HEAD: usize = 2;
 /// The largest record, prefix not counted. Texts of a record are bounded where they are made, far below this.
 pub(crate) const RECORD_MAX: usize = 1 << 20;
-const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 3;
 /// The version before: a settlement did not say what its answer issued.
-const BEFORE: u8 = 2;
+pub(super) const BEFORE: u8 = 2;
 
 const NOTHING: u8 = 0;
 const OPENED: u8 = 1;

@@ -21,6 +21,9 @@ const BINDINGS: Target = Target {
                OR state_bindings.expires_at <= excluded.expires_at - 2592000000000",
 };
 
+/// Rows that are read at once: each takes ten times the room of a binding.
+const PAGE: usize = 10_000;
+
 impl Insert for (Fingerprint, Binding) {
     type Alike<'r> = (ClientKeyId, ProviderKeyId);
 
@@ -60,17 +63,34 @@ pub(crate) async fn insert(tx: &mut Tx, settled: &[&Settled]) -> Result<(), DbEr
 }
 
 /// The newest bindings in force, at most `most`, the oldest of them first.
-pub async fn newest_any_owner(tx: &mut Tx, most: i64) -> Result<Vec<(Fingerprint, Binding)>, DbError> {
+pub async fn newest_any_owner(tx: &mut Tx, most: usize) -> Result<Vec<(Fingerprint, Binding)>, DbError> {
+    newest(tx, most, PAGE).await
+}
+
+async fn newest(tx: &mut Tx, most: usize, page: usize) -> Result<Vec<(Fingerprint, Binding)>, DbError> {
     const NEWEST: &str = "SELECT hash, api_key_id, provider_key_id, expires_at FROM state_bindings \
-                          WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT $2";
-    let mut found = Vec::new();
-    for row in tx.rows(NEWEST, vec![tx.now_us().into(), most.into()]).await? {
-        let binding = Binding {
-            client: row.id("api_key_id")?,
-            issuer: row.id("provider_key_id")?,
-            expires_us: row.int("expires_at")?,
-        };
-        found.push((row.id::<Uuid>("hash")?.into_bytes(), binding));
+                          WHERE expires_at > $1 AND (expires_at < $2 OR (expires_at = $2 AND hash < $3)) \
+                          ORDER BY expires_at DESC, hash DESC LIMIT $4";
+    let now_us = tx.now_us();
+    let mut found: Vec<(Fingerprint, Binding)> = Vec::new();
+    while found.len() < most {
+        let last = found
+            .last()
+            .map_or((i64::MAX, Uuid::max()), |(thing, binding)| (binding.expires_us, Uuid::from_bytes(*thing)));
+        let count = page.min(most - found.len());
+        let values = vec![now_us.into(), last.0.into(), last.1.into(), Value::count(count as u64)];
+        let rows = tx.rows(NEWEST, values).await?;
+        for row in &rows {
+            let binding = Binding {
+                client: row.id("api_key_id")?,
+                issuer: row.id("provider_key_id")?,
+                expires_us: row.int("expires_at")?,
+            };
+            found.push((row.id::<Uuid>("hash")?.into_bytes(), binding));
+        }
+        if rows.len() < count {
+            break;
+        }
     }
     found.reverse();
     Ok(found)
@@ -81,4 +101,33 @@ pub(crate) async fn forget(tx: &mut Tx, now_us: i64, most: i64) -> Result<u64, D
     const FORGET: &str = "DELETE FROM state_bindings WHERE hash IN \
                           (SELECT hash FROM state_bindings WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
     tx.run(FORGET, vec![now_us.into(), most.into()]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use testkit::servers::Home;
+
+    testkit::on_both![pages_leave_nothing_out_and_nothing_twice];
+
+    async fn pages_leave_nothing_out_and_nothing_twice(home: Home) {
+        let store = sample::store(&home).await;
+        let mut tx = store.db().begin().await.unwrap();
+        // Three of each time, and one that has expired.
+        let now = tx.now_us();
+        let mut want: Vec<(Fingerprint, Binding)> = Vec::new();
+        for number in 0..13 {
+            let expires_us = if number == 12 { now } else { now + 1 + i64::from(number / 3) };
+            let binding = Binding { client: sample::key(), issuer: sample::provider_key(), expires_us };
+            want.push(([number; 16], binding));
+        }
+        let statements = tx.insertions(&BINDINGS, &want).unwrap();
+        tx.run_all(statements).await.unwrap();
+        want.pop();
+        for page in [1, 2, 3, 5, 100] {
+            assert_eq!(newest(&mut tx, 100, page).await.unwrap(), want, "pages of {page}");
+            assert_eq!(newest(&mut tx, 5, page).await.unwrap(), want[7..], "pages of {page}");
+        }
+    }
 }

@@ -151,12 +151,16 @@ impl State {
 }
 
 fn response(ask: &Ask, state: State) -> Json {
+    response_with(&ids::hex("resp_", ask.serial, 48), ask, state)
+}
+
+fn response_with(id: &str, ask: &Ask, state: State) -> Json {
     let Ask { echo, .. } = ask;
     let null = Json::null;
     let number = |text: &str| Json::raw(text.to_owned());
     let now = ask.clock.now_unix_s();
     o! {
-        "id": ids::hex("resp_", ask.serial, 48),
+        "id": id,
         "object": "response",
         "created_at": now,
         "status": state.status,
@@ -197,6 +201,30 @@ pub(super) fn whole(answer: &Answer, ask: &Ask, usage: Usage) -> Json {
     let usage = Some(usage_object(usage));
     let state = State { status: status(answer), error: Json::null(), incomplete: incomplete(answer), output, usage };
     response(ask, state)
+}
+
+/// What is said of a kept response, by the path behind `/responses/`; `None` if there is no such path. Every id is one of a
+/// response that has ended.
+pub(crate) fn kept(method: &str, of: &str, ask: &Ask) -> Option<(u16, Json)> {
+    let (id, after) = of.split_once('/').unwrap_or((of, ""));
+    Some(match (method, after) {
+        ("GET", "") => {
+            let state = State::begun("completed", Json::null(), Json::null());
+            (200, response_with(id, ask, state))
+        }
+        ("GET", "input_items") => {
+            let (data, none) = (Vec::<Json>::new(), Json::null);
+            (200, o! { "object": "list", "data": data, "first_id": none(), "has_more": false, "last_id": none() })
+        }
+        ("DELETE", "") => (200, o! { "id": id, "object": "response", "deleted": true }),
+        ("POST", "cancel") => {
+            let message = "Cannot cancel a synchronous response.";
+            let error =
+                o! { "message": message, "type": "invalid_request_error", "param": Json::null(), "code": Json::null() };
+            (400, o! { "error": error })
+        }
+        _ => return None,
+    })
 }
 
 /// The last event of a stream whose response failed.

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::client::{Client, MODES, Mode, WIRES, ask, asked, exchange, post};
+use crate::client::{Client, MODES, Mode, WIRES, ask, asked, exchange, post, without_body};
 use crate::fold::{self, Said};
 
 async fn said(upstream: &Upstream, wire: Wire, mode: Mode, body: &Value) -> Said {
@@ -264,4 +264,18 @@ async fn a_client_that_leaves_is_noticed() {
     drop((response, client));
     upstream.ended(Ended::Abandoned, 1).await;
     assert_eq!(upstream.endings(), [Ended::Abandoned]);
+}
+
+#[tokio::test]
+async fn a_kept_response_is_told_by_its_id() {
+    for (method, path, status, pointer, want) in [
+        ("GET", "/v1/responses/resp_7", 200, "/id", json!("resp_7")),
+        ("GET", "/v1/responses/resp_7/input_items", 200, "/data", json!([])),
+        ("DELETE", "/v1/responses/resp_7", 200, "/deleted", json!(true)),
+        ("POST", "/v1/responses/resp_7/cancel", 400, "/error/type", json!("invalid_request_error")),
+        ("GET", "/v1/responses/resp_7/other", 404, "/error/type", json!("invalid_request_error")),
+    ] {
+        let answer = exchange(&Upstream::local(), without_body(method, path)).await;
+        assert_eq!((answer.status, answer.json().pointer(pointer)), (status, Some(&want)), "{method} {path}");
+    }
 }

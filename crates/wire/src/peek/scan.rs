@@ -2,6 +2,7 @@
 
 use super::{
     BARE_MAX, Bare, ECHOES_MAX, Field, Kind, MODEL_MAX, MODEL_TYPE, Maximum, Peek, PeekError, Slot,
+    level::{Level, Note},
     named::Count,
     place::{Media, Place},
 };
@@ -14,48 +15,6 @@ use crate::{
 const HINT_MAX: usize = 1024;
 /// Text that a number in a prompt of token ids stands for: half of it is the one token it is.
 const TOKEN_ID: u64 = 2;
-
-/// An object or array that has begun.
-#[derive(Clone, Copy, Debug)]
-struct Level {
-    place: Place,
-    array: bool,
-    /// Offset of its bracket.
-    start: usize,
-    empty: bool,
-    /// Where the coming member lies.
-    named: Place,
-    note: Note,
-}
-
-/// What the members of an object have said of it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Note {
-    /// What its content is, where its members tell.
-    media: Option<Media>,
-    /// It holds text as it is (`type: text`, or a text MIME type).
-    textual: bool,
-    /// Bytes of data in it, and those outside ASCII.
-    data: Option<(u64, u64)>,
-    /// A URL or id in it.
-    remote: bool,
-    /// Thinking is turned off, or on.
-    off: bool,
-    on: bool,
-    /// It has a TTL.
-    ttl: bool,
-    /// It declares functions that were counted one by one.
-    declares: bool,
-    /// Sources in it whose kind is the block's to tell.
-    unsorted: u32,
-    /// Its id, as an input item.
-    id: Option<(usize, usize)>,
-    members: u32,
-    /// It stands for an item that is kept at its issuer.
-    refers: bool,
-    /// It is a thought.
-    thought: bool,
-}
 
 pub(super) struct Scan<'a> {
     wire: Wire,
@@ -185,8 +144,8 @@ impl<'a> Scan<'a> {
         let span = level.start..self.reader.end();
         let note = level.note;
         if let Some((from, to)) = note.id.filter(|_| level.place == Place::Block) {
-            // An item of nothing but its id is a reference, too.
-            if note.thought {
+            // An item of nothing but its id is a reference, too; a thought that came along needs none.
+            if note.thought && !note.signed {
                 self.named.sealed(&mut self.peek, from..to, true);
             } else if note.refers || note.members == 1 {
                 self.named.id(&mut self.peek, from..to);
@@ -291,6 +250,9 @@ impl<'a> Scan<'a> {
             Place::Signature => {
                 self.count_text(&text);
                 self.named.sealed(&mut self.peek, inside, false);
+                if let Some(note) = self.note() {
+                    note.signed = true;
+                }
             }
             Place::ItemId => {
                 self.count_text(&text);
