@@ -104,6 +104,7 @@ fn pass(from: Wire, to: Wire, events: &[u8]) {
         memory: &memory,
         issuer: None,
         show_thoughts: true,
+        request_id: "req_0191f3c8a2b4",
     };
     let mut stream = Stream::new(from, to, &answer);
     let mut out = Vec::with_capacity(CHUNK * 4);
