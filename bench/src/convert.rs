@@ -127,7 +127,15 @@ mod tests {
     #[test]
     fn what_is_measured_is_converted() {
         let memory = Memory::default();
-        let answer = Answer { model: None, seed: "s", created: 7, memory: &memory, issuer: None, show_thoughts: true };
+        let answer = Answer {
+            model: None,
+            seed: "s",
+            created: 7,
+            memory: &memory,
+            issuer: None,
+            show_thoughts: true,
+            request_id: "r",
+        };
         for (from, name) in WIRES {
             let (events, body) = (traffic::stream(from, 20), traffic::request(from, 30_000));
             assert!(peek::peek(from, Kind::Metered, &body).is_ok(), "{name}");
