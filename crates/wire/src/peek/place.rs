@@ -1,6 +1,6 @@
 //! The known paths of every wire's requests, as one table: where a member or an element lies.
 
-use super::MaxField;
+use super::{MODEL_TYPE, MaxField};
 use crate::Wire;
 
 /// What content is made of, as far as its size can be told.
@@ -136,6 +136,20 @@ impl Place {
             Self::Declarations => Self::Declaration,
             _ => Self::None,
         }
+    }
+
+    /// The field's name and its type with its article, where no other value will do.
+    pub(super) const fn expects(self, wire: Wire) -> Option<(&'static str, &'static str)> {
+        const COUNT: &str = "a non-negative integer";
+        Some(match self {
+            Self::Model => ("model", MODEL_TYPE),
+            Self::Stream => ("stream", "a boolean"),
+            Self::Max(field) => (field.name(), COUNT),
+            Self::Choices if matches!(wire, Wire::Gemini) => ("candidateCount", COUNT),
+            Self::Choices => ("n", COUNT),
+            Self::BestOf => ("best_of", COUNT),
+            _ => return None,
+        })
     }
 
     /// The field's bit and name, if it may be given only once.

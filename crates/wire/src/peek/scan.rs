@@ -427,16 +427,10 @@ impl<'a> Scan<'a> {
 
     /// Refuses a value that is not what `place` must hold.
     fn check_type(&self, place: Place) -> Result<(), PeekError> {
-        let (field, expected) = match place {
-            Place::Model => ("model", MODEL_TYPE),
-            Place::Stream => ("stream", "a boolean"),
-            Place::Max(field) => (field.name(), "a non-negative integer"),
-            Place::Choices if self.wire == Wire::Gemini => ("candidateCount", "a non-negative integer"),
-            Place::Choices => ("n", "a non-negative integer"),
-            Place::BestOf => ("best_of", "a non-negative integer"),
-            _ => return Ok(()),
-        };
-        Err(PeekError::WrongType { field, expected })
+        match place.expects(self.wire) {
+            Some((field, expected)) => Err(PeekError::WrongType { field, expected }),
+            None => Ok(()),
+        }
     }
 
     fn other(&mut self, place: Place) {
