@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogleGenerativeAI } from "@ai-sdk/google";
 import { createOpenAI } from "@ai-sdk/openai";
-import { APICallError, generateText, Output, stepCountIs, streamText, tool } from "ai";
+import { APICallError, embedMany, generateText, Output, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 import * as e2e from "../../js/common.js";
 
@@ -103,3 +103,12 @@ for (const [wire, make] of Object.entries(WIRES)) {
     });
   }
 }
+
+test("chat: embeddings", async (t) => {
+  const embed = (model) => embedMany({ model: openai(KEY).embedding(model), values: ["a", "b"], maxRetries: 0 });
+  const { embeddings, usage } = await embed(MODEL);
+  assert.deepEqual(embeddings.map((numbers) => new Set(numbers)), [new Set([0.125]), new Set([0.125])]);
+  e2e.book(t, null, usage.tokens);
+  const error = await e2e.failure(APICallError, () => embed(e2e.UNKNOWN));
+  assert.equal(error.statusCode, 404);
+});

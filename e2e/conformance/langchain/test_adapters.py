@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_google_genai.chat_models import ChatGoogleGenerativeAIError
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 
 
@@ -132,3 +132,19 @@ class Gemini(Promises, unittest.TestCase):
 
     def make(self, model=MODEL, key=KEY):
         return ChatGoogleGenerativeAI(model=model, google_api_key=key, base_url=URL, max_retries=1)
+
+
+class Embeddings(unittest.TestCase):
+    def make(self, model=MODEL):
+        # Cutting texts by tokens would fetch a vocabulary.
+        plain = {"check_embedding_ctx_length": False, "max_retries": 0}
+        return OpenAIEmbeddings(model=model, api_key=KEY, base_url=f"{URL}/v1", **plain)
+
+    def test_embeddings(self):
+        self.assertEqual([set(numbers) for numbers in self.make().embed_documents(["a", "b"])], [{0.125}, {0.125}])
+        # The adapter keeps the usage to itself: the scripted upstream counts four tokens for each text.
+        book(self, None, 8)
+
+    def test_unknown_model(self):
+        with self.assertRaises(openai.NotFoundError):
+            self.make(UNKNOWN).embed_documents(["a"])
