@@ -14,11 +14,11 @@ fail() {
 # Debian packages, where this may install them; else a word about what is missing.
 install_packages() {
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        fail "please install: $*"
+        fail "something is missing that only root can install, with apt-get; please install (as Debian names it): $*"
     fi
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    apt-get install -qq --yes --no-install-recommends "$@"
+    { apt-get update -qq && apt-get install -qq --yes --no-install-recommends "$@"; } >&2 ||
+        fail "apt-get could not install: $*"
 }
 
 # The compiler of rust-toolchain.toml, and a C compiler for SQLite, ring, zstd and mimalloc.
@@ -51,7 +51,14 @@ need_postgres() {
 
 # Real proxies, as programs only: no service is started.
 need_proxies() {
-    { command -v tinyproxy && command -v microsocks; } >/dev/null || install_packages tinyproxy-bin microsocks
+    command -v tinyproxy >/dev/null || install_packages tinyproxy-bin
+    command -v microsocks >/dev/null || install_packages microsocks
+}
+
+# A client of HTTP/2 over TLS that is not ours.
+need_curl() {
+    command -v curl >/dev/null || install_packages curl
+    [[ $(curl --version) == *HTTP2* ]] || fail "$(command -v curl) does not speak HTTP/2: please install one that does"
 }
 
 # Python runs the real clients' harness; Node.js 20 or later is what the JavaScript SDKs ask for.

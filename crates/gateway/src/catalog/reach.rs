@@ -19,7 +19,7 @@ pub(super) async fn all(
     let client = Client::new(options)?;
     let mut ways: Vec<(Endpoint, Option<Secret>, Vec<String>)> = Vec::new();
     for (name, endpoint, password) in endpoints {
-        match ways.iter_mut().find(|(known, ..)| goes_alike(known, &endpoint)) {
+        match ways.iter_mut().find(|(known, word, _)| goes_alike((known, word), (&endpoint, &password))) {
             Some((.., names)) => names.push(name),
             None => ways.push((endpoint, password, vec![name])),
         }
@@ -47,7 +47,11 @@ pub(super) async fn all(
     Ok(silent)
 }
 
-fn goes_alike(one: &Endpoint, other: &Endpoint) -> bool {
-    let way = |endpoint: &Endpoint| (endpoint.base_url.clone(), endpoint.config.http2, endpoint.live_proxy().cloned());
-    way(one) == way(other) && one.proxy_password == other.proxy_password
+/// Whether two endpoints are reached in the same way. Sealed, no two passwords are the same.
+fn goes_alike(one: (&Endpoint, &Option<Secret>), other: (&Endpoint, &Option<Secret>)) -> bool {
+    let way = |(endpoint, password): (&Endpoint, &Option<Secret>)| {
+        let password = password.as_ref().map(|word| word.expose().to_owned());
+        (endpoint.base_url.clone(), endpoint.config.http2, endpoint.live_proxy().cloned(), password)
+    };
+    way(one) == way(other)
 }

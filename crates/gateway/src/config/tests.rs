@@ -111,6 +111,35 @@ fn what_may_be_dialled_follows_the_listeners_unless_it_is_said() {
 }
 
 #[test]
+fn a_file_of_authorities_that_is_none_is_told_with_its_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem").display().to_string();
+    let setting = format!("egress.ca = '{path}'");
+    let refused = |text: Option<&str>| {
+        match text {
+            Some(text) => std::fs::write(&path, text).unwrap(),
+            None => drop(std::fs::remove_file(&path)),
+        }
+        refused(&setting, &[]).join("; ")
+    };
+    let hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+    for (name, text, rest) in [
+        ("not there", None, ": "),
+        ("empty", Some(""), " holds no certificate"),
+        ("no PEM", Some("hello"), " holds no certificate"),
+        ("cut", Some(cut), ": "),
+        ("no certificate in it", Some(hollow), ": "),
+    ] {
+        let told = refused(text);
+        assert!(told.starts_with(&format!("tollgate.toml:1: egress.ca: {path}{rest}")), "{name}: {told}");
+        assert!(!told.contains("AAAA"), "{name}: {told}");
+    }
+    std::fs::write(&path, testkit::servers::Authority::new().unwrap().pem()).unwrap();
+    assert_eq!(resolved(&setting, &[]).authorities.len(), 1);
+}
+
+#[test]
 fn mistakes_are_told_with_their_place() {
     for (file, want) in [
         ("\nlisen = 'x'", "tollgate.toml:2: lisen: not a setting; did you mean listen?"),

@@ -4,6 +4,7 @@
 mod books;
 mod commands;
 mod demo;
+mod egress;
 mod ends;
 mod full;
 mod hostile;

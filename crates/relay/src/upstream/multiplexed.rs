@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 
 /// Requests at a time on one connection, if the peer allows so many.
 const STREAMS_MAX: usize = 256;
+/// And until it says how many: a request that finds no room dials, where it would wait behind another's answer.
+const STREAMS_FIRST: usize = 1;
 /// What of one stream may lie here unread: with it ends what a slow client makes the peer send ahead.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Of all streams of a connection: none is stopped by others that are not read.
@@ -79,11 +81,12 @@ impl Multiplexed {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(STREAMS_FIRST)
             .max_header_list_size(HEAD_MAX)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_WITHIN);
         let (sender, connection) = builder.handshake(io).await?;
-        let (open, most, closing) = (AtomicUsize::new(0), AtomicUsize::new(STREAMS_MAX), AtomicBool::new(false));
+        let (open, most, closing) = (AtomicUsize::new(0), AtomicUsize::new(STREAMS_FIRST), AtomicBool::new(false));
         let load = Arc::new(Load { open, most, closing });
         let (watched, mut connection) = (load.clone(), Box::pin(connection));
         hyper::rt::Executor::execute(tasks, async move {

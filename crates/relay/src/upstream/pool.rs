@@ -42,50 +42,78 @@ pub(super) enum Taken {
     Shared(Lease),
 }
 
-impl Pool {
-    /// The warmest connection, or room on a shared one.
-    pub(super) fn take(&self, target: &Arc<Target>) -> Option<Taken> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, connection)) = state.idle.get_mut(target).and_then(Vec::pop) {
-            return (since.elapsed() < IDLE_TIME).then_some(Taken::Own(connection));
+/// What is no longer kept: closed when the lock is released.
+#[derive(Default)]
+struct Gone {
+    own: Vec<(Instant, Connection)>,
+    shared: Vec<(Instant, Multiplexed)>,
+}
+
+impl State {
+    /// Lets go of what has been idle too long, once in a while.
+    fn sweep(&mut self, now: Instant, gone: &mut Gone) {
+        if self.swept.is_some_and(|swept| now - swept < SWEEP_EVERY) {
+            return;
         }
-        if state.shared.is_empty() {
+        self.swept = Some(now);
+        self.idle.retain(|_, idle| {
+            let old = idle.partition_point(|(since, _)| now - *since >= IDLE_TIME);
+            gone.own.extend(idle.drain(..old));
+            !idle.is_empty()
+        });
+        self.shared.retain(|_, shared| {
+            let is_old = |(used, connection): &mut (Instant, Multiplexed)| {
+                !connection.is_good() || (connection.is_idle() && now - *used >= IDLE_TIME)
+            };
+            gone.shared.extend(shared.extract_if(.., is_old));
+            !shared.is_empty()
+        });
+    }
+
+    fn take(&mut self, target: &Arc<Target>, now: Instant) -> Option<Taken> {
+        if let Some((since, connection)) = self.idle.get_mut(target).and_then(Vec::pop) {
+            return (now - since < IDLE_TIME).then_some(Taken::Own(connection));
+        }
+        if self.shared.is_empty() {
             return None;
         }
-        let shared = state.shared.get_mut(target)?;
+        let shared = self.shared.get_mut(target)?;
         shared.retain(|(_, connection)| connection.is_good());
         shared.iter_mut().find_map(|(used, connection)| {
             let lease = connection.lease()?;
-            *used = Instant::now();
+            *used = now;
             Some(Taken::Shared(lease))
         })
+    }
+}
+
+impl Pool {
+    /// The warmest connection, or room on a shared one.
+    pub(super) fn take(&self, target: &Arc<Target>) -> Option<Taken> {
+        let now = Instant::now();
+        let mut gone = Gone::default();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.sweep(now, &mut gone);
+        let taken = state.take(target, now);
+        drop(state);
+        taken
     }
 
     /// Keeps a connection that others may share from now on.
     pub(super) fn share(&self, target: &Arc<Target>, connection: Multiplexed) {
-        let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = state.shared.entry(target.clone()).or_default();
         // Dropping the last handle lets what is under way on it end.
-        state.shared.retain(|_, shared| {
-            shared.retain(|(used, old)| old.is_good() && !(old.is_idle() && now - *used >= IDLE_TIME));
-            !shared.is_empty()
-        });
-        state.shared.entry(target.clone()).or_default().push((now, connection));
+        shared.retain(|(_, old)| old.is_good());
+        shared.push((Instant::now(), connection));
     }
 
     /// Keeps a connection for the next request.
     pub(super) fn put(&self, target: &Arc<Target>, connection: Connection) {
         let now = Instant::now();
-        let mut gone = Vec::new(); // closed after the lock is released
+        let mut gone = Gone::default();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.swept.is_none_or(|swept| now - swept >= SWEEP_EVERY) {
-            state.swept = Some(now);
-            state.idle.retain(|_, idle| {
-                let old = idle.partition_point(|(since, _)| now - *since >= IDLE_TIME);
-                gone.extend(idle.drain(..old));
-                !idle.is_empty()
-            });
-        }
+        state.sweep(now, &mut gone);
         let idle = match state.idle.get_mut(target) {
             Some(idle) => idle,
             None => state.idle.entry(target.clone()).or_default(),
@@ -93,7 +121,7 @@ impl Pool {
         if idle.len() < IDLE_MAX {
             idle.push((now, connection));
         } else {
-            gone.push((now, connection));
+            gone.own.push((now, connection));
         }
         drop(state);
     }

@@ -72,8 +72,9 @@ where
     stream.flush().await.map_err(ProxyError::Broken)?;
     match status(stream).await? {
         200..=299 => Ok(()),
-        407 if via.login.is_some() => Err(ProxyError::Login),
-        407 => Err(ProxyError::WantsLogin),
+        // tinyproxy says 401 of a wrong password: no origin can have said it, there is no tunnel yet.
+        401 | 407 if via.login.is_some() => Err(ProxyError::Login),
+        401 | 407 => Err(ProxyError::WantsLogin),
         status => Err(ProxyError::Status(status)),
     }
 }

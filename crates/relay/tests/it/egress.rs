@@ -22,10 +22,7 @@ use std::{
     },
 };
 use testkit::{Reply, Upstream, servers};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -79,6 +76,7 @@ async fn what_a_proxy_does_not_do_is_told_as_its_own_and_without_the_password() 
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, password, verdict, words) in [
         (format!("http://{}", http.address()), false, "not_dialled", "the proxy wants a user name and password"),
+        (format!("http://{}", http.address()), true, "not_dialled", "the proxy does not take"),
         (format!("socks5h://{}", socks.address()), true, "not_dialled", "the proxy does not take"),
         (format!("socks5h://{}", socks.address()), false, "not_dialled", "the proxy wants a user name and password"),
         (format!("http://{gone}"), false, "transient", "the proxy cannot be reached"),
@@ -241,79 +239,62 @@ async fn tls_ends_at_the_upstream_also_behind_a_proxy() {
     assert_eq!(served.http2.load(Ordering::Relaxed), 1);
 }
 
-/// Waits for a request's head and says that no stream was looked at (RFC 9113, 6.8).
-async fn turn_away(tcp: &mut tokio::net::TcpStream) {
-    const HEADERS: u8 = 1;
-    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    tcp.read_exact(&mut [0; 24]).await.unwrap(); // the preface
-    tcp.write_all(&SETTINGS).await.unwrap();
-    loop {
-        let mut head = [0; 9];
-        tcp.read_exact(&mut head).await.unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        tcp.read_exact(&mut vec![0; length as usize]).await.unwrap();
-        if head[3] == HEADERS {
-            break;
+/// A program that ends TLS in front of another.
+async fn in_front_of(to: SocketAddr, config: ServerConfig) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let tasks = TaskTracker::new();
+    let spawner = tasks.clone();
+    tasks.spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            spawner.spawn(async move {
+                let Ok(mut tls) = acceptor.accept(tcp).await else { return };
+                let mut behind = TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut tls, &mut behind).await;
+            });
         }
-    }
-    tcp.write_all(&GOAWAY).await.unwrap();
-    // Until the client has closed: an early close would be a reset.
-    let _ = tcp.read_to_end(&mut Vec::new()).await;
+    });
+    address
 }
 
 #[tokio::test]
-async fn a_request_that_an_http2_peer_has_not_looked_at_is_sent_again() {
-    for refusal in ["REFUSED_STREAM", "GOAWAY", "GOAWAY after it was taken", "always"] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let tasks = TaskTracker::new();
-        let seen = Arc::new(AtomicU32::new(0));
-        let counted = seen.clone();
-        tasks.spawn(async move {
-            while let Ok((mut tcp, _)) = listener.accept().await {
-                if refusal == "GOAWAY" && counted.fetch_add(1, Ordering::Relaxed) == 0 {
-                    turn_away(&mut tcp).await;
-                    continue;
-                }
-                let mut connection = h2::server::handshake(tcp).await.unwrap();
-                while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    assert_eq!(request.uri().path(), "/v1/chat/completions");
-                    let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
-                    match refusal {
-                        "GOAWAY after it was taken" if first => connection.abrupt_shutdown(h2::Reason::NO_ERROR),
-                        _ if first || refusal == "always" => respond.send_reset(h2::Reason::REFUSED_STREAM),
-                        _ => {
-                            let head = http::Response::builder().header("content-type", "application/json");
-                            let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
-                            stream.send_data(Bytes::from_static(b"{\"choices\":[]}"), true).unwrap();
-                        }
-                    }
-                    if refusal == "always" && counted.load(Ordering::Relaxed) > 20 {
-                        return;
-                    }
-                }
-            }
-        });
+async fn a_proxy_may_itself_be_reached_over_tls() {
+    let upstream = certified(&[b"h2"]);
+    let served = serve(upstream.config).await;
+    let plain = Upstream::start().await.unwrap().always(Reply::text(["ok"]).usage(1, 1));
+    let proxy = servers::Proxy::http(Some(("user", PROXY_PASSWORD))).unwrap();
+    let front = certified(&[]);
+    let address = in_front_of(proxy.address(), front.config).await;
+    let secured = format!("https://localhost:{}", served.address.port());
+    for (base_url, trusted, name, want) in [
+        (secured.as_str(), true, "localhost", Ok(())),
+        (&plain.base_url(), true, "localhost", Ok(())),
+        (&secured, true, "127.0.0.1", Err("the proxy fails at TLS")),
+        (&secured, false, "localhost", Err("the proxy fails at TLS")),
+    ] {
         let gw = gateway()
-            .candidate(ApiFormat::OpenAi, &format!("http://{address}"))
+            .candidate(ApiFormat::OpenAi, base_url)
             .allow("127.0.0.0/8")
             .with(|builder| {
-                builder.parts.endpoints[0].max_retries = 0;
-                builder.parts.endpoints[0].config = EndpointConfig { http2: Some(true), ..EndpointConfig::default() };
+                through(builder, &format!("https://{name}:{}", address.port()), true);
+                builder.authorities = vec![upstream.authority.clone()];
+                builder.authorities.extend(trusted.then(|| front.authority.clone()));
             })
             .start();
         let got = gw.post("/v1/chat/completions", &body()).await;
-        assert_eq!(gw.settled().candidates.len(), 1, "{refusal}: it is one attempt");
-        if refusal == "always" {
-            assert_eq!(got.status, 502);
-            assert_eq!(seen.load(Ordering::Relaxed), 3, "the tries are bounded");
-        } else if refusal == "GOAWAY after it was taken" {
-            assert_eq!(got.status, 502);
-            assert_eq!(seen.load(Ordering::Relaxed), 1, "it may have been acted on");
-        } else {
-            assert_eq!(got.status, 200, "{refusal}: {}", got.text());
-            assert!(seen.load(Ordering::Relaxed) >= 2, "{refusal}");
+        let attempts = gw.kept.attempts.lock().unwrap();
+        match want {
+            Ok(()) => assert_eq!(got.status, 200, "{base_url}: {}", got.text()),
+            Err(words) => {
+                assert_eq!(got.status, 502);
+                let told = format!("{:?}", attempts[0]);
+                assert!(told.contains(words), "{name}: {told}");
+                assert_eq!(attempts[0].candidate.skip_reason.as_deref(), Some("transient"), "it may pass");
+            }
         }
     }
+    assert_eq!(served.http2.load(Ordering::Relaxed), 1, "HTTP/2 in TLS in TLS");
+    assert_eq!(plain.requests().len(), 1);
 }

@@ -11,6 +11,7 @@ mod counting;
 mod egress;
 mod endings;
 mod faults;
+mod http2;
 mod lists;
 mod losses;
 mod media;

@@ -37,7 +37,7 @@ use std::{
     time::Duration,
 };
 use testkit::{Reply, Upstream};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{io::DuplexStream, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -229,10 +229,19 @@ pub(crate) fn gateway() -> Builder {
 
 impl Builder {
     /// Adds a candidate of its own provider, after those before it in priority.
-    pub(crate) fn upstream(mut self, format: ApiFormat, upstream: &Upstream) -> Self {
-        let host = format!("up{}.test", self.hosts.len());
+    pub(crate) fn upstream(self, format: ApiFormat, upstream: &Upstream) -> Self {
         let served = upstream.clone();
-        self.hosts.push(InProcess { host: host.clone(), dial: Arc::new(move || served.connect()) });
+        self.dialled(format, move || served.connect())
+    }
+
+    /// Adds a candidate that is reached so.
+    pub(crate) fn dialled(
+        mut self,
+        format: ApiFormat,
+        dial: impl Fn() -> DuplexStream + Send + Sync + 'static,
+    ) -> Self {
+        let host = format!("up{}.test", self.hosts.len());
+        self.hosts.push(InProcess { host: host.clone(), dial: Arc::new(dial) });
         self.candidate(format, &format!("http://{host}"))
     }
 

@@ -1,9 +1,10 @@
 //! Real proxy programs: tinyproxy for HTTP, microsocks for SOCKS5; each on a port of its own and ended with its handle.
 
+use socket2::{Domain, Socket, Type};
 use std::{
     fs::{self, File},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -19,6 +20,8 @@ pub struct Proxy {
     child: Child,
     address: SocketAddr,
     dir: TempDir,
+    /// Keeps the port from everybody else: two sockets that may reuse an address have it both while one of them listens.
+    _reserved: Socket,
 }
 
 /// Who a proxy serves; anybody without.
@@ -60,11 +63,14 @@ impl Proxy {
 
     fn start(command: impl FnOnce(u16, &TempDir) -> io::Result<Command>) -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let reserved = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        reserved.set_reuse_address(true)?;
+        reserved.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        let address = reserved.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no address"))?;
         let said = File::create(dir.path().join("said"))?;
         let mut command = command(address.port(), &dir)?;
         let child = command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said).spawn()?;
-        let mut proxy = Self { child, address, dir };
+        let mut proxy = Self { child, address, dir, _reserved: reserved };
         #[allow(clippy::disallowed_methods, reason = "a real process is awaited")]
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
