@@ -171,3 +171,23 @@ async fn an_alias_that_the_upstream_does_not_know_is_followed_by_the_next_name()
     assert_eq!((rows[1].candidate_index, rows[1].retry_index), (0, 1));
     assert_eq!(gw.settled().usage.target_model.as_deref(), Some("second"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_kept_for_the_next_request_and_one_that_was_closed_costs_no_attempt() {
+    let upstream = scripted([]).always(healthy());
+    let gw = gateway().upstream(ApiFormat::OpenAi, &upstream).start();
+    for stream in [false, true, false] {
+        let (path, body) = ask(ApiFormat::OpenAi, stream);
+        assert_eq!(gw.post(&path, &body).await.status, 200);
+    }
+    assert_eq!(upstream.connections(), 1);
+    let (path, body) = ask(ApiFormat::OpenAi, false);
+    tokio::time::advance(Duration::from_secs(56)).await;
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    assert_eq!(upstream.connections(), 2, "servers close after a minute; nobody waits for that");
+    upstream.refuse().await;
+    upstream.accept_again().unwrap();
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    assert_eq!(upstream.connections(), 3);
+    assert!(gw.kept.attempts.lock().unwrap().is_empty(), "nothing failed");
+}
