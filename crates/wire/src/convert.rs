@@ -15,6 +15,7 @@
 
 mod adapt;
 mod adapter;
+mod choices;
 pub(crate) mod cite;
 mod count;
 mod embed;
@@ -23,6 +24,7 @@ mod fault;
 mod media;
 mod names;
 mod params;
+pub(crate) mod probs;
 mod schema;
 mod search;
 pub(crate) mod stream;

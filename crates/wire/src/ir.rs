@@ -30,6 +30,26 @@ pub(crate) struct Part {
     pub(crate) item: Option<Box<Extra>>,
     /// What an answer's text rests on, where it goes to another wire.
     pub(crate) citations: Vec<Citation>,
+    /// How likely its tokens were, where it goes to another wire.
+    pub(crate) probs: Vec<TokenProb>,
+}
+
+/// How likely a token of a text was.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TokenProb {
+    pub(crate) token: String,
+    /// The natural logarithm.
+    pub(crate) logprob: f64,
+    /// The likeliest tokens at its place.
+    pub(crate) top: Vec<(String, f64)>,
+}
+
+impl TokenProb {
+    /// Bytes that it takes.
+    pub(crate) fn held(&self) -> usize {
+        let top = self.top.iter().map(|(token, _)| token.len() + size_of::<(String, f64)>());
+        self.token.len() + top.sum::<usize>() + size_of::<Self>()
+    }
 }
 
 /// A page that a text rests on.
@@ -135,7 +155,7 @@ impl Source {
 
 impl Part {
     pub(crate) fn new(kind: Kind, wire: Wire, at: &str, rest: Json) -> Self {
-        Self { kind, extra: Extra::new(wire, at, rest), item: None, citations: Vec::new() }
+        Self { kind, extra: Extra::new(wire, at, rest), item: None, citations: Vec::new(), probs: Vec::new() }
     }
 
     pub(crate) fn text(&self) -> Option<&str> {

@@ -3,7 +3,7 @@
 use super::types;
 use crate::{
     Wire,
-    convert::{Answer, Asked, Quirks, Refused, cite, put_params, search_tool},
+    convert::{Answer, Asked, Quirks, Refused, cite, probs, put_params, search_tool},
     ir::{
         Choice, Format, Function, Json, Kind, Media, Part, Request, Response, Role, Source, Tool, Turn,
         arguments_object, object,
@@ -380,6 +380,7 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
         inner.open(WIRE, loss);
     }
     response.lose_others(loss);
+    probs::lose(&response.parts, loss);
     let mut content = Vec::new();
     for part in &response.parts {
         // Generated audio has no place, and an answer cannot be refused any more.

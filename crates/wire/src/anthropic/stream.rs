@@ -4,7 +4,7 @@ use super::types;
 use crate::{
     Usage, Wire,
     convert::stream::{Context, named},
-    convert::{EVENT_MAX, PARTS_MAX, Refused, cite},
+    convert::{EVENT_MAX, PARTS_MAX, Refused, cite, probs},
     error::render_stream,
     ir::{Delta, Event, Finish, Json, Opening, Serial, lose_usage, object, rest},
     loss::{Loss, step},
@@ -203,7 +203,7 @@ enum Block {
 }
 
 impl Encoder {
-    pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, _loss: &mut Loss) {
+    pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, loss: &mut Loss) {
         if !self.started && !matches!(event, Event::Error(_)) {
             let model = match &event {
                 Event::Start { model, usage, .. } => {
@@ -217,6 +217,7 @@ impl Encoder {
         match event {
             Event::Start { .. } => {}
             Event::Open(opening) => self.open(opening, context, out),
+            Event::Delta(Delta::Probs(_)) => loss.add("/logprobs", probs::NONE),
             Event::Delta(delta) => self.delta(&delta, out),
             Event::Close => self.close(out),
             Event::Usage(usage) => self.usage = usage,

@@ -2,7 +2,7 @@
 //! reasoning that only its issuer can read.
 
 use super::{
-    Answer, Asked, Memory, Quirks, Refused, cite, media, names::fit_id, open_envelope, params::SEALED_REASONING,
+    Answer, Asked, Memory, Quirks, Refused, cite, media, names::fit_id, open_envelope, params::SEALED_REASONING, probs,
     seal_envelope, to_json_schema,
 };
 use crate::{
@@ -415,6 +415,7 @@ pub(crate) fn response(response: &mut Response, to: Wire, answer: &Answer<'_>, l
     lose_usage(from, &response.usage_object, at, loss);
     ending(response.finish, response.stop.as_deref(), to, loss);
     cite::collect(response, loss);
+    probs::collect(response);
     adopt_signatures(&mut response.parts, from);
     let is_call = |part: &Part| matches!(part.kind, Kind::Call { .. });
     let before_call: Vec<bool> = response.parts.iter().skip(1).map(is_call).chain([false]).collect();

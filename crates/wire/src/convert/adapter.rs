@@ -1,7 +1,7 @@
 //! What changes in a stream between any two wires.
 
 use super::{
-    Answer,
+    Answer, PARTS_MAX,
     adapt::{made_id, sealed, unwrapped},
     names::fit_id,
 };
@@ -32,8 +32,10 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     /// For a stream from one wire to another, or the same.
-    pub(crate) fn new(from: Wire, to: Wire) -> Self {
-        Self { no_trails: from == Wire::Gemini && to != from, ..Self::default() }
+    ///
+    /// `choice` is which of several answers it is: ids of calls differ in all of them.
+    pub(crate) fn new(from: Wire, to: Wire, choice: u64) -> Self {
+        Self { no_trails: from == Wire::Gemini && to != from, calls: choice * PARTS_MAX as u64, ..Self::default() }
     }
 
     /// Hands `event` on as the client is to see it.

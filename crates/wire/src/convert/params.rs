@@ -115,10 +115,7 @@ fn put(
         }
         Param::Count if value.u64() == Some(1) => {}
         Param::Count => match path_on(wire, param) {
-            Some(path) if !request.stream => body.put(path, value.clone()),
-            Some(_) => {
-                return Err(Refused::unsupported(pointer(from, param), "a converted stream is one candidate"));
-            }
+            Some(path) => body.put(path, value.clone()),
             None => return Err(Refused::unsupported(pointer(from, param), "the target answers once")),
         },
         Param::UserId | Param::SafetyId => put_user(request, wire, body, loss, (param, value)),

@@ -4,6 +4,7 @@ use super::{
     Answer, EVENT_MAX, Memory, Refused,
     adapt::{self, MALFORMED},
     adapter::Adapter,
+    choices::Choices,
 };
 use crate::{
     ErrorFacts, Problem, Usage, Wire, anthropic,
@@ -36,6 +37,8 @@ pub struct Stream {
     decoder: Decoder,
     encoder: Encoder,
     adapter: Adapter,
+    /// Further answers of the same stream, where both wires have them.
+    choices: Choices,
     context: Context,
     events: Vec<Event>,
     usage: Usage,
@@ -134,7 +137,8 @@ impl Stream {
                 Wire::Responses => Encoder::Responses(Box::default()),
                 Wire::Gemini => Encoder::Gemini(gemini::stream::Encoder::default()),
             },
-            adapter: Adapter::new(from, to),
+            adapter: Adapter::new(from, to, 0),
+            choices: Choices::new(from, to),
             context: Context {
                 model: answer.model.map(str::to_owned),
                 seed: answer.seed.to_owned(),
@@ -260,7 +264,7 @@ impl Stream {
             // An event at a time: all it says goes on at once.
             Decoder::Gemini(_) => 0,
         };
-        self.frame.data.len() + self.adapter.held() + decoder + encoder
+        self.frame.data.len() + self.adapter.held() + self.choices.held() + decoder + encoder
     }
 
     fn frame_ended(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
@@ -289,7 +293,9 @@ impl Stream {
                 decoder.done(&mut events);
             }
         } else {
-            let body = Json::parse_event(data).map_err(|_| Refused::invalid("", "an event is not valid JSON"))?;
+            let mut body = Json::parse_event(data).map_err(|_| Refused::invalid("", "an event is not valid JSON"))?;
+            let failed = self.choices.event(&mut body, &self.context, out, &mut self.loss)?;
+            events.extend(failed);
             match &mut self.decoder {
                 Decoder::Anthropic(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
                 Decoder::Chat(decoder) => decoder.event(body, &mut events, &mut self.loss)?,
@@ -302,7 +308,7 @@ impl Stream {
     }
 
     fn write(&mut self, mut events: Vec<Event>, out: &mut Vec<u8>) {
-        let Self { encoder, adapter, context, loss, .. } = self;
+        let Self { encoder, adapter, choices, context, loss, .. } = self;
         for mut event in events.drain(..) {
             if self.ended {
                 break;
@@ -311,9 +317,9 @@ impl Stream {
                 Event::Start { usage, .. } | Event::Usage(usage) => self.usage = *usage,
                 // Nothing is written of a call that is none: the answer has failed.
                 Event::Finish { finish: Finish::Malformed, .. } if self.to != self.from => {
-                    let facts = ErrorFacts { message: Some(MALFORMED.to_owned()), ..ErrorFacts::default() };
-                    event = Event::Error(Box::new(facts.clone()));
-                    self.error = Some(Box::new(facts));
+                    let facts = malformed();
+                    event = Event::Error(facts.clone());
+                    self.error = Some(facts);
                     self.ended = true;
                 }
                 Event::Finish { finish, stop } => {
@@ -326,7 +332,10 @@ impl Stream {
                     self.error = Some(facts.clone());
                     self.ended = true;
                 }
-                Event::End => self.ended = true,
+                Event::End => {
+                    self.ended = true;
+                    choices.end(context, out, loss);
+                }
                 _ => {}
             }
             adapter.pass(event, (self.from, self.to), &context.answer(), |event| match encoder {
@@ -343,6 +352,11 @@ impl Stream {
         events.shrink_to(EVENTS_KEPT);
         self.events = events;
     }
+}
+
+/// The error that a call which is none is told as.
+pub(super) fn malformed() -> Box<ErrorFacts> {
+    Box::new(ErrorFacts { message: Some(MALFORMED.to_owned()), ..ErrorFacts::default() })
 }
 
 /// Room for events that is kept from one frame to the next.

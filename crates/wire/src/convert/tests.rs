@@ -6,6 +6,7 @@ mod generate;
 mod hostile;
 mod laws;
 mod map;
+mod probs;
 mod rows;
 mod silence;
 mod sources;

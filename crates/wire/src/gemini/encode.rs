@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Wire,
-    convert::{Answer, Quirks, Refused, cite, put_params, search_tool, to_openapi},
+    convert::{Answer, Quirks, Refused, cite, probs, put_params, search_tool, to_openapi},
     ir::{Choice, Format, Function, Json, Kind, Param, Part, Request, Response, Role, Tool, Turn, call_names, object},
     loss::Loss,
 };
@@ -247,6 +247,10 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
         });
         if let Some(grounding) = cite::to_gemini(cited) {
             candidate.put("groundingMetadata", grounding);
+        }
+        let likely: Vec<_> = response.parts.iter().flat_map(|part| part.probs.iter().cloned()).collect();
+        if !likely.is_empty() {
+            candidate.put("logprobsResult", probs::to_gemini(&likely));
         }
         if !list.is_empty() {
             candidate.put("content.parts", list);

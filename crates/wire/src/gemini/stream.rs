@@ -4,7 +4,7 @@ use super::types;
 use crate::{
     Usage, Wire,
     convert::{
-        cite,
+        cite, probs,
         stream::{Context, unnamed},
     },
     error::render_stream,
@@ -58,6 +58,12 @@ impl Decoder {
             self.part(part, at, out, loss);
         }
         self.grounding(candidate, out);
+        if self.open == Some(false) {
+            let likely = probs::take_gemini(candidate);
+            if !likely.is_empty() {
+                out.push(Event::Delta(Delta::Probs(likely)));
+            }
+        }
         rest(candidate.get("content"), "/candidates/0/content", &["role"], loss);
         rest(candidate, "/candidates/0", &["index", "finishReason", "content"], loss);
         if let Some(reason) = candidate.get("finishReason").str().filter(|_| !self.finished) {
@@ -166,6 +172,8 @@ impl Decoder {
 /// Writes a Gemini stream.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
+    /// Which of several answers it writes.
+    choice: u64,
     model: Option<String>,
     usage: Usage,
     finish: Finish,
@@ -189,6 +197,11 @@ enum Open {
 }
 
 impl Encoder {
+    /// Writes one of several answers.
+    pub(crate) fn of(choice: u64) -> Self {
+        Self { choice, ..Self::default() }
+    }
+
     /// Bytes held of a call that is not whole.
     pub(crate) fn held(&self) -> usize {
         let call = match &self.open {
@@ -258,6 +271,11 @@ impl Encoder {
             (Some(Open::Call { arguments, .. }), Delta::Text(text)) => arguments.push_str(&text),
             (_, Delta::Signature(signature)) => self.signature = Some(signature),
             (_, Delta::Citation(citation)) => self.cited.push(*citation),
+            (_, Delta::Probs(likely)) => {
+                let mut candidate = object! { "content": object! { "role": "model" } };
+                candidate.put("logprobsResult", probs::to_gemini(&likely));
+                self.chunk(candidate, context, out);
+            }
             _ => {}
         }
     }
@@ -272,14 +290,13 @@ impl Encoder {
     }
 
     fn chunk(&self, mut candidate: Json, context: &Context, out: &mut Vec<u8>) {
-        candidate.put("index", 0u64);
+        candidate.put("index", self.choice);
         let model = self.model.as_deref().or(context.model.as_deref()).unwrap_or_default();
-        let chunk = object! {
-            "candidates": vec![candidate],
-            "usageMetadata": types::usage_object(&self.usage),
-            "modelVersion": model,
-            "responseId": &context.seed,
-        };
+        let mut chunk = object! { "candidates": vec![candidate] };
+        // It counts all answers, and the first one tells it.
+        chunk.put_some("usageMetadata", (self.choice == 0).then(|| types::usage_object(&self.usage)));
+        chunk.put("modelVersion", model);
+        chunk.put("responseId", &context.seed);
         unnamed(&chunk, b"\r\n\r\n", out);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Citation, Finish};
+use super::{Citation, Finish, TokenProb};
 use crate::{
     ErrorFacts, Usage,
     convert::{EVENT_MAX, PARTS_MAX, Refused},
@@ -44,6 +44,8 @@ pub(crate) enum Delta {
     Signature(String),
     /// What the open text rests on.
     Citation(Box<Citation>),
+    /// How likely tokens of the open text were.
+    Probs(Vec<TokenProb>),
 }
 
 impl Opening {
@@ -67,6 +69,7 @@ impl Delta {
         let what = match self {
             Self::Text(text) | Self::Signature(text) => text.len(),
             Self::Citation(citation) => citation.held(),
+            Self::Probs(probs) => probs.iter().map(TokenProb::held).sum(),
         };
         what + size_of::<Self>()
     }

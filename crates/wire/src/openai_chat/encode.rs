@@ -3,7 +3,7 @@
 use super::{messages, types};
 use crate::{
     Wire,
-    convert::{Answer, Quirks, Refused, cite, put_format, put_params, search_tool},
+    convert::{Answer, Quirks, Refused, cite, probs, put_format, put_params, search_tool},
     ir::{Choice, Function, Json, Kind, Param, Request, Response, Tool, join_text, object},
     loss::Loss,
 };
@@ -139,7 +139,7 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
     message.put("role", "assistant");
     let mut texts: Vec<&str> = Vec::new();
     let (mut cited, mut start) = (Vec::new(), 0);
-    let mut rest = Vec::new();
+    let (mut rest, mut likely) = (Vec::new(), Vec::new());
     for part in &response.parts {
         match &part.kind {
             Kind::Text(text) => {
@@ -147,6 +147,7 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
                 let length = text.chars().count() as u64;
                 cited.extend(part.citations.iter().map(|citation| cite::to_openai(citation, start, length, true)));
                 start += length;
+                likely.extend(probs::to_openai(&part.probs));
                 texts.push(text);
             }
             Kind::Thinking { texts, signature, .. } if !same => {
@@ -181,7 +182,8 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
     if same {
         choice.put("finish_reason", response.finish_words.clone());
     } else {
-        choice.put("logprobs", Json::Null);
+        let likely = (!likely.is_empty()).then(|| object! { "content": likely, "refusal": Json::Null });
+        choice.put("logprobs", likely.unwrap_or(Json::Null));
         choice.put("finish_reason", types::finish_reason(response.ending()));
     }
     let mut choices = vec![choice];

@@ -4,7 +4,7 @@ use super::{decode::THOUGHTS, types};
 use crate::{
     Usage, Wire,
     convert::stream::{Context, unnamed},
-    convert::{Refused, cite},
+    convert::{Refused, cite, probs},
     error::render_stream,
     ir::{Citation, Delta, Event, Finish, Json, Opening, Serial, lose_usage, object, rest},
     loss::Loss,
@@ -82,8 +82,17 @@ impl Decoder {
                 _ => loss.add("/choices/0/delta/annotations", "only the source format has it"),
             }
         }
+        let likely = probs::take(choice, "logprobs.content");
+        if !likely.is_empty() {
+            if self.serial.is_open(TEXT) {
+                self.serial.delta(TEXT, Delta::Probs(likely), out)?;
+            } else {
+                loss.add("/choices/0/logprobs/content", "there is no text that they could belong to");
+            }
+        }
+        rest(choice.get("logprobs"), "/choices/0/logprobs", &[], loss);
         rest(&delta, "/choices/0/delta", &["role"], loss);
-        rest(choice, "/choices/0", &["index", "finish_reason"], loss);
+        rest(choice, "/choices/0", &["index", "finish_reason", "logprobs"], loss);
         if let Some(reason) = choice.get("finish_reason").str().filter(|_| !self.finished) {
             self.finished = true;
             self.serial.close_all(out);
@@ -167,6 +176,8 @@ impl Decoder {
 /// Writes a Chat stream.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
+    /// Which of several answers it writes.
+    choice: u64,
     started: bool,
     model: String,
     usage: Usage,
@@ -190,6 +201,11 @@ enum Open {
 }
 
 impl Encoder {
+    /// Writes one of several answers.
+    pub(crate) fn of(choice: u64) -> Self {
+        Self { choice, ..Self::default() }
+    }
+
     pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, loss: &mut Loss) {
         if !self.started && !matches!(event, Event::Error(_)) {
             self.started = true;
@@ -225,8 +241,15 @@ impl Encoder {
     }
 
     fn chunk(&self, delta: Json, finish_reason: Json, context: &Context, out: &mut Vec<u8>) {
+        self.said(delta, Vec::new(), finish_reason, context, out);
+    }
+
+    fn said(&self, delta: Json, likely: Vec<Json>, finish_reason: Json, context: &Context, out: &mut Vec<u8>) {
         let mut chunk = self.head(context);
-        let choice = object! { "index": 0u64, "delta": delta, "logprobs": Json::Null, "finish_reason": finish_reason };
+        let likely = (!likely.is_empty()).then(|| object! { "content": likely, "refusal": Json::Null });
+        let mut choice = object! { "index": self.choice, "delta": delta };
+        choice.put("logprobs", likely.unwrap_or(Json::Null));
+        choice.put("finish_reason", finish_reason);
         chunk.put("choices", vec![choice]);
         if context.memory.include_usage {
             chunk.put("usage", Json::Null);
@@ -269,6 +292,10 @@ impl Encoder {
             }
             Delta::Citation(citation) => {
                 self.cited.push(*citation);
+                return;
+            }
+            Delta::Probs(likely) => {
+                self.said(object! { "content": "" }, probs::to_openai(&likely), Json::Null, context, out);
                 return;
             }
         };

@@ -2,7 +2,7 @@
 
 use super::input::{WIRE, text_type};
 use crate::{
-    convert::{Refused, cite},
+    convert::{Refused, cite, probs},
     ir::{Json, Kind, Media, Part, Role, Source, Turn},
     loss::Loss,
 };
@@ -83,6 +83,9 @@ pub(super) fn piece(part: &Part, whose: Role, loss: &mut Loss) -> Result<Option<
                 let length = text.chars().count() as u64;
                 let cited = part.citations.iter().map(|citation| cite::to_openai(citation, 0, length, false));
                 out.put("annotations", cited.collect::<Vec<_>>());
+                if !part.probs.is_empty() {
+                    out.put("logprobs", probs::to_openai(&part.probs));
+                }
             }
         }
         Kind::Refusal(text) => {

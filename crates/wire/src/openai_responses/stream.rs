@@ -7,8 +7,8 @@ pub(crate) use write::Encoder;
 use super::{drop_echo, types};
 use crate::{
     Usage, Wire,
-    convert::{PARTS_MAX, Refused, cite},
-    ir::{Delta, Event, Json, Opening, Serial, lose_usage, rest},
+    convert::{PARTS_MAX, Refused, cite, probs},
+    ir::{Delta, Event, Json, Opening, Serial, TokenProb, lose_usage, rest},
     loss::{Loss, step},
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Decoder {
     seen: Vec<(u64, bool)>,
     /// The last summary part of the reasoning that is open.
     summary: Option<(u64, u64)>,
+    /// Deltas brought their probabilities, so that what the items say of them is no news.
+    likely: bool,
 }
 
 impl Decoder {
@@ -75,8 +77,11 @@ impl Decoder {
             }
             "response.output_item.added" => return self.added(item, &mut event, out, loss),
             "response.output_text.delta" => {
+                let place = key(item, content);
+                let likely = probs::take(&mut event, "logprobs");
                 rest(&event, "", &DELTA, loss);
-                return self.piece(key(item, content), Opening::Text, event, out);
+                self.piece(place, Opening::Text, event, out)?;
+                return self.likely(place, likely, out);
             }
             "response.refusal.delta" => {
                 rest(&event, "", &DELTA, loss);
@@ -199,6 +204,15 @@ impl Decoder {
         self.give(key, Delta::Text(text), out)
     }
 
+    /// How likely the tokens of a text were.
+    fn likely(&mut self, key: u64, likely: Vec<TokenProb>, out: &mut Vec<Event>) -> Result<(), Refused> {
+        if likely.is_empty() || !self.serial.is_open(key) {
+            return Ok(());
+        }
+        self.likely = true;
+        self.give(key, Delta::Probs(likely), out)
+    }
+
     /// An item is complete: what did not come in pieces is in it.
     fn done(&mut self, item: u64, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
         let came = |decoder: &Self, key: u64| decoder.seen.contains(&(key, true));
@@ -238,13 +252,17 @@ impl Decoder {
                     rest(
                         &part,
                         &format!("/output/{item}/content/{at}"),
-                        &["type", "text", "refusal", "annotations"],
+                        &["type", "text", "refusal", "annotations", "logprobs"],
                         loss,
                     );
                     let text = part.take_str(if refusal { "refusal" } else { "text" });
+                    let likely = probs::take(&mut part, "logprobs");
                     if let Some(text) = text.filter(|_| !came(self, place)) {
                         let opening = if refusal { Opening::Refusal } else { Opening::Text };
                         self.put(place, opening, text, out)?;
+                    }
+                    if !self.likely {
+                        self.likely(place, likely, out)?;
                     }
                 }
             }

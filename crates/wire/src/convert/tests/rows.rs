@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{answer, asked, convert, stream, value};
+use super::support::{answer, asked, convert, frames, sse, stream, value};
 use crate::{
     Wire,
     convert::{
@@ -42,7 +42,7 @@ fn several_answers_go_where_there_is_room_for_them() {
         assert_eq!(refused(C, to, &body, Quirks::default()), "/n");
     }
     body["stream"] = json!(true);
-    assert_eq!(refused(C, G, &body, Quirks::default()), "/n");
+    assert_eq!(asked(C, G, &body)["generationConfig"]["candidateCount"], 2);
     let candidate = |text: &str| json!({ "content": { "parts": [{ "text": text }] }, "finishReason": "STOP" });
     let two = json!({ "candidates": [candidate("one"), candidate("two")] });
     let memory = Memory::default();
@@ -54,6 +54,49 @@ fn several_answers_go_where_there_is_room_for_them() {
     // Where one answer has room, the other is named.
     let there = response(G, A, &serde_json::to_vec(&two).unwrap(), &answer(&memory)).unwrap();
     assert!(there.loss.items().iter().any(|lost| lost.pointer == "/candidates/1"));
+}
+
+/// Row 14, in streams.
+#[test]
+fn several_answers_are_streamed_side_by_side() {
+    let chat = |index: u64, delta: Value, finish: Value| json!({ "choices": [{ "index": index, "delta": delta, "finish_reason": finish }] });
+    let call =
+        json!({ "tool_calls": [{ "index": 0, "id": "c", "function": { "name": "f", "arguments": "{\"a\":1}" } }] });
+    let bytes = sse(&[
+        chat(0, json!({ "content": "one" }), Value::Null),
+        chat(1, json!({ "content": "two" }), Value::Null),
+        chat(1, call, Value::Null),
+        chat(1, json!({}), json!("tool_calls")),
+        chat(0, json!({ "content": " more" }), Value::Null),
+        chat(0, json!({}), json!("length")),
+        json!({ "choices": [], "usage": { "prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8 } }),
+    ]) + "data: [DONE]\n\n";
+    let (there, ending, loss, usage) = stream(C, G, [bytes.as_bytes()]);
+    assert_eq!((ending, usage.output, loss.items()), (Ending::Whole, 5, &[][..]));
+    let of = |bytes: &[u8], list: &str, index: u64| -> Vec<Value> {
+        let events = frames(bytes).into_iter().filter(|frame| frame != b"[DONE]").map(|frame| value(&frame));
+        let all = events.flat_map(|event| event[list].as_array().cloned().unwrap_or_default());
+        all.filter(|one| one["index"] == index).collect()
+    };
+    let second = of(&there, "candidates", 1);
+    assert_eq!(second[0]["content"]["parts"][0]["text"], "two");
+    assert_eq!(second[1]["content"]["parts"][0]["functionCall"]["args"], json!({ "a": 1 }));
+    assert_eq!(second[2]["finishReason"], "STOP");
+    let first = of(&there, "candidates", 0);
+    assert_eq!((first.len(), &first[2]["finishReason"]), (3, &json!("MAX_TOKENS")), "{first:?}");
+    let last = value(frames(&there).last().unwrap());
+    assert_eq!((&last["candidates"][0]["index"], &last["usageMetadata"]["totalTokenCount"]), (&json!(0), &json!(8)));
+
+    let (back, ending, loss, _) = stream(G, C, [&there[..]]);
+    assert_eq!((ending, loss.items()), (Ending::Whole, &[][..]));
+    let said = |index| -> (String, Vec<Value>) {
+        let choices = of(&back, "choices", index);
+        let text = choices.iter().filter_map(|one| one["delta"]["content"].as_str()).collect();
+        (text, choices.iter().map(|one| one["finish_reason"].clone()).filter(|reason| !reason.is_null()).collect())
+    };
+    assert_eq!(said(0), ("one more".to_owned(), vec![json!("length")]));
+    assert_eq!(said(1), ("two".to_owned(), vec![json!("tool_calls")]));
+    assert_eq!(frames(&back).last().unwrap(), b"[DONE]");
 }
 
 /// Row 18.

@@ -3,11 +3,11 @@
 use crate::{
     Problem, Seen, Usage, Wire,
     convert::{
-        cite,
+        cite, probs,
         stream::{Context, named},
     },
     error::render_stream_after,
-    ir::{Citation, Delta, Event, Finish, Json, Opening, object},
+    ir::{Citation, Delta, Event, Finish, Json, Opening, TokenProb, object},
     loss::Loss,
     openai_responses::{
         items::summary,
@@ -39,6 +39,8 @@ enum Open {
         part: Option<(bool, String)>,
         /// What that one rests on.
         cited: Vec<Citation>,
+        /// How likely its tokens were.
+        likely: Vec<Json>,
     },
     Reasoning {
         text: String,
@@ -129,7 +131,8 @@ impl Encoder {
                     "role": "assistant", "content": Vec::new(),
                 };
                 self.add_item(item, out);
-                self.open = Some(Open::Message { content: Vec::new(), part: None, cited: Vec::new() });
+                self.open =
+                    Some(Open::Message { content: Vec::new(), part: None, cited: Vec::new(), likely: Vec::new() });
             }
             let content_index = match &mut self.open {
                 Some(Open::Message { content, part, .. }) => {
@@ -140,7 +143,7 @@ impl Encoder {
             };
             let members = object! {
                 "item_id": self.id("message", context), "output_index": self.at(), "content_index": content_index,
-                "part": text_part(refusal, "", Vec::new()),
+                "part": text_part(refusal, "", Vec::new(), &[]),
             };
             self.say("response.content_part.added", members, out);
             return;
@@ -179,6 +182,16 @@ impl Encoder {
             (Open::Message { cited, .. }, Delta::Citation(citation)) => {
                 self.held += citation.held();
                 cited.push(*citation);
+            }
+            (Open::Message { content, likely, .. }, Delta::Probs(probs)) => {
+                self.held += probs.iter().map(TokenProb::held).sum::<usize>();
+                let told = probs::to_openai(&probs);
+                likely.extend(told.iter().cloned());
+                let members = object! {
+                    "item_id": id(self, "message"), "output_index": at, "content_index": content.len() as u64,
+                    "delta": "", "logprobs": told,
+                };
+                self.say("response.output_text.delta", members, out);
             }
             (Open::Message { content, part: Some((refusal, whole)), .. }, Delta::Text(text)) => {
                 whole.push_str(&text);
@@ -231,7 +244,7 @@ impl Encoder {
     fn close(&mut self, context: &Context, out: &mut Vec<u8>) {
         let at = self.at();
         match self.open.take() {
-            Some(Open::Message { mut content, part: Some((refusal, text)), cited }) => {
+            Some(Open::Message { mut content, part: Some((refusal, text)), cited, likely }) => {
                 let place = |members: &mut Json, id: String| {
                     members.put("item_id", id);
                     members.put("output_index", at);
@@ -247,16 +260,16 @@ impl Encoder {
                 let mut said = if refusal {
                     object! { "refusal": &text }
                 } else {
-                    object! { "text": &text, "logprobs": Vec::new() }
+                    object! { "text": &text, "logprobs": likely.clone() }
                 };
                 place(&mut said, self.id("message", context));
                 self.say(if refusal { "response.refusal.done" } else { "response.output_text.done" }, said, out);
-                let part = text_part(refusal, &text, cited);
+                let part = text_part(refusal, &text, cited, &likely);
                 let mut ended = object! { "part": part.clone() };
                 place(&mut ended, self.id("message", context));
                 self.say("response.content_part.done", ended, out);
                 content.push(part);
-                self.open = Some(Open::Message { content, part: None, cited: Vec::new() });
+                self.open = Some(Open::Message { content, part: None, cited: Vec::new(), likely: Vec::new() });
             }
             Some(Open::Reasoning { text, signature, shown }) => {
                 let id = self.id("reasoning", context);
@@ -329,10 +342,10 @@ fn shell(context: &Context) -> Shell<'_> {
     Shell { seed: &context.seed, created: context.created, echo: &context.memory.echo }
 }
 
-fn text_part(refusal: bool, text: &str, annotations: Vec<Json>) -> Json {
+fn text_part(refusal: bool, text: &str, annotations: Vec<Json>, likely: &[Json]) -> Json {
     if refusal {
         object! { "type": "refusal", "refusal": text }
     } else {
-        object! { "type": "output_text", "text": text, "annotations": annotations, "logprobs": Vec::new() }
+        object! { "type": "output_text", "text": text, "annotations": annotations, "logprobs": likely.to_vec() }
     }
 }

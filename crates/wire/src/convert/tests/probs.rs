@@ -1,0 +1,139 @@
+//! Row 18: how likely each token of an answer was.
+
+use serde_json::{Value, json};
+
+use super::support::{answered, frames, sse, stream, value};
+use crate::Wire;
+
+const A: Wire = Wire::Anthropic;
+const C: Wire = Wire::Chat;
+const R: Wire = Wire::Responses;
+const G: Wire = Wire::Gemini;
+
+/// `OpenAI`'s list for "hé", of which the second token had a rival.
+fn tokens() -> Value {
+    json!([
+        { "token": "h", "logprob": -0.25, "bytes": [104], "top_logprobs": [] },
+        {
+            "token": "é", "logprob": -0.5, "bytes": [195, 169],
+            "top_logprobs": [{ "token": "e", "logprob": -1.5, "bytes": [101] }],
+        },
+    ])
+}
+
+fn result() -> Value {
+    json!({
+        "chosenCandidates": [
+            { "token": "h", "logProbability": -0.25 }, { "token": "é", "logProbability": -0.5 },
+        ],
+        "topCandidates": [{ "candidates": [] }, { "candidates": [{ "token": "e", "logProbability": -1.5 }] }],
+    })
+}
+
+fn whole(wire: Wire) -> Value {
+    match wire {
+        C => json!({
+            "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+            "choices": [{
+                "index": 0, "message": { "role": "assistant", "content": "hé" }, "finish_reason": "stop",
+                "logprobs": { "content": tokens(), "refusal": null },
+            }],
+        }),
+        R => json!({
+            "id": "r", "object": "response", "status": "completed", "model": "m",
+            "output": [{
+                "type": "message", "id": "msg", "role": "assistant", "status": "completed",
+                "content": [{ "type": "output_text", "text": "hé", "annotations": [], "logprobs": tokens() }],
+            }],
+        }),
+        _ => json!({ "candidates": [{
+            "content": { "role": "model", "parts": [{ "text": "hé" }] }, "finishReason": "STOP", "index": 0,
+            "logprobsResult": result(),
+        }] }),
+    }
+}
+
+fn events(wire: Wire) -> String {
+    match wire {
+        C => {
+            let delta = |delta: Value, logprobs: Value, finish: Value| json!({ "choices": [{ "index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish }] });
+            let events = [
+                delta(json!({ "content": "hé" }), json!({ "content": tokens(), "refusal": null }), Value::Null),
+                delta(json!({}), Value::Null, json!("stop")),
+            ];
+            sse(&events) + "data: [DONE]\n\n"
+        }
+        R => sse(&[
+            json!({ "type": "response.created", "response": { "id": "r", "model": "m" } }),
+            json!({ "type": "response.output_item.added", "output_index": 0, "item": { "type": "message", "content": [] } }),
+            json!({
+                "type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "hé",
+                "logprobs": tokens(),
+            }),
+            json!({ "type": "response.output_item.done", "output_index": 0, "item": whole(R)["output"][0] }),
+            json!({ "type": "response.completed", "response": whole(R) }),
+        ]),
+        _ => sse(&[whole(G)]),
+    }
+}
+
+/// Where an answer has them.
+fn place(wire: Wire) -> (&'static str, Value) {
+    match wire {
+        C => ("/choices/0/logprobs/content", tokens()),
+        R => ("/output/0/content/0/logprobs", tokens()),
+        _ => ("/candidates/0/logprobsResult", result()),
+    }
+}
+
+#[test]
+fn probabilities_cross_in_answers() {
+    for (from, to) in [C, R, G].into_iter().flat_map(|from| [C, R, G].map(|to| (from, to))) {
+        let (bytes, loss) = answered(from, to, whole(from).to_string().as_bytes());
+        let (pointer, want) = place(to);
+        assert_eq!(value(&bytes).pointer(pointer), Some(&want), "{from:?} {to:?}");
+        assert_eq!(loss.items(), [], "{from:?} {to:?}");
+    }
+}
+
+#[test]
+fn probabilities_cross_in_streams() {
+    for (from, to) in [C, R, G].into_iter().flat_map(|from| [C, R, G].map(|to| (from, to))) {
+        let (bytes, _, loss, _) = stream(from, to, [events(from).as_bytes()]);
+        let told: Vec<Value> =
+            frames(&bytes).iter().filter(|frame| *frame != b"[DONE]").map(|frame| value(frame)).collect();
+        let (pointer, want) = place(to);
+        let found = told.iter().find_map(|event| match to {
+            R => event["response"].pointer(pointer),
+            _ => event.pointer(pointer),
+        });
+        assert_eq!(found, Some(&want), "{from:?} {to:?}");
+        if to == R {
+            let delta = told.iter().find(|event| event["logprobs"].as_array().is_some_and(|list| !list.is_empty()));
+            assert_eq!(delta.unwrap()["type"], "response.output_text.delta");
+        }
+        assert_eq!(loss.items(), [], "{from:?} {to:?}");
+    }
+}
+
+#[test]
+fn probabilities_are_named_where_a_wire_has_none() {
+    for from in [C, R, G] {
+        let (_, loss) = answered(from, A, whole(from).to_string().as_bytes());
+        assert!(loss.items().iter().any(|lost| lost.pointer.ends_with("/logprobs")), "{from:?}: {loss:?}");
+        let (_, _, loss, _) = stream(from, A, [events(from).as_bytes()]);
+        assert!(loss.items().iter().any(|lost| lost.pointer == "/logprobs"), "{from:?}: {loss:?}");
+    }
+}
+
+#[test]
+fn an_item_that_says_them_first_when_it_is_done_says_them() {
+    let said = whole(R);
+    let bytes = sse(&[
+        json!({ "type": "response.created", "response": { "id": "r", "model": "m" } }),
+        json!({ "type": "response.output_item.done", "output_index": 0, "item": said["output"][0] }),
+        json!({ "type": "response.completed", "response": said }),
+    ]);
+    let (bytes, ..) = stream(R, G, [bytes.as_bytes()]);
+    assert!(frames(&bytes).iter().any(|frame| value(frame).pointer("/candidates/0/logprobsResult") == Some(&result())));
+}
