@@ -261,14 +261,23 @@ fn history(request: &mut Request, to: Wire, memory: &mut Memory) {
     }
 }
 
-/// A search result, which only Anthropic has as a block, is text: title, address and what was found.
+/// A search result, which only Anthropic has as a block, is text: title, address and what was found. So is a document that
+/// is made of texts.
 fn flatten(part: &mut Part) {
     let Kind::Foreign(block) = &mut part.kind else { return };
-    if block.get("type").str() != Some("search_result") {
-        return;
-    }
+    let is_text =
+        |list: &Json| matches!(list, Json::Array(list) if list.iter().all(|one| one.get("text").str().is_some()));
+    let at = match block.get("type").str() {
+        Some("search_result") => "content",
+        Some("document") if block.at("source.content").str().is_some() || is_text(block.at("source.content")) => {
+            block.take_word("source.type", "content");
+            "source.content"
+        }
+        _ => return,
+    };
     let mut lines: Vec<String> = ["title", "source"].iter().filter_map(|name| block.take_str(name)).collect();
-    let content = block.take_array("content").unwrap_or_default();
+    lines.extend(block.take_str(at));
+    let content = block.take_array(at).unwrap_or_default();
     lines.extend(content.into_iter().filter_map(|mut piece| piece.take_str("text")));
     block.take("type");
     part.extra.rest = std::mem::take(block);
@@ -304,7 +313,8 @@ fn adopt_signatures(parts: &mut Vec<Part>, from: Wire) {
 fn keep_thinking(mut part: Part, to: Wire, asked: &Asked<'_>, quirks: Quirks, loss: &mut Loss) -> Option<Part> {
     let Kind::Thinking { signature, redacted, texts } = &mut part.kind else { return Some(part) };
     let opened = signature.as_deref().and_then(|sealed| open_envelope(to, asked.issuer?, sealed));
-    if let Some(opened) = opened {
+    // An envelope around nothing tells whose thought it is, and that nobody takes it back.
+    if let Some(opened) = opened.filter(|opened| !opened.signature.is_empty()) {
         (*signature, *redacted) = (Some(opened.signature), opened.redacted);
         return Some(part);
     }
@@ -438,6 +448,10 @@ pub(crate) fn response(response: &mut Response, to: Wire, answer: &Answer<'_>, l
         match &mut part.kind {
             Kind::Thinking { signature: Some(signature), redacted, .. } => {
                 *signature = sealed(signature, *redacted, from, answer);
+            }
+            // It would come back as one of Anthropic's own, which has signed no such thought.
+            Kind::Thinking { signature: signature @ None, .. } if to == Wire::Anthropic => {
+                *signature = Some(sealed("", false, from, answer));
             }
             Kind::Call { id, name, arguments, custom } => {
                 fit_id(id.get_or_insert_with(|| made_id(answer, calls)), to);

@@ -17,6 +17,8 @@ pub(crate) struct Adapter {
     wrapped: Option<String>,
     signature: Option<String>,
     redacted: bool,
+    /// The part that is open is a thought that is shown.
+    thought: bool,
     calls: u64,
     /// The part that is open, or was last, is a text.
     text: bool,
@@ -66,6 +68,7 @@ impl Adapter {
                 self.left_out |= self.trail.take().is_some();
                 self.text = opening == Opening::Text;
                 self.redacted = opening == Opening::Redacted;
+                self.thought = opening == Opening::Thinking;
                 give(Event::Open(opening));
             }
             Event::Delta(Delta::Signature(piece)) if self.trailing => {
@@ -81,7 +84,9 @@ impl Adapter {
                 if let Some(arguments) = self.wrapped.take() {
                     give(Event::Delta(Delta::Text(unwrapped(&arguments))));
                 }
-                if let Some(signature) = self.signature.take() {
+                // Unsigned, it would come back as one of Anthropic's own.
+                let unsigned = std::mem::take(&mut self.thought) && to == Wire::Anthropic && from != to;
+                if let Some(signature) = self.signature.take().or_else(|| unsigned.then(String::new)) {
                     give(Event::Delta(Delta::Signature(sealed(&signature, self.redacted, from, answer))));
                 }
                 give(Event::Close);

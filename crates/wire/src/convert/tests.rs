@@ -1,6 +1,9 @@
 //! The laws of conversion, on recorded traffic and on generated documents.
 
+mod calls;
 mod corpus;
+mod ends;
+mod field_map;
 mod fold;
 mod generate;
 mod hostile;
@@ -11,3 +14,4 @@ mod rows;
 mod silence;
 mod sources;
 mod support;
+mod turns;

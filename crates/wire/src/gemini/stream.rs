@@ -31,7 +31,9 @@ impl Decoder {
         if !self.started {
             self.started = true;
             let (id, model) = (event.take_str("responseId"), event.take_str("modelVersion"));
-            out.push(Event::Start { id, model, usage: Usage::default() });
+            let counted = event.get("usageMetadata");
+            let usage = if counted.is_null() { Usage::default() } else { types::usage(counted) };
+            out.push(Event::Start { id, model, usage });
         }
         let mut candidates = event.take_array("candidates").unwrap_or_default();
         for candidate in &mut candidates {

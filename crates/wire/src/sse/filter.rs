@@ -37,6 +37,9 @@ impl UsageFilter {
 
     /// Passes `bytes` on to `out`, less the usage chunk.
     pub fn push(&mut self, mut bytes: Bytes, out: &mut Vec<Bytes>) {
+        if bytes.is_empty() {
+            return; // and what the next byte is to be told by stays
+        }
         let dropping = std::mem::take(&mut self.drop_lf);
         if !self.tap.mid_frame() && self.tap.after_cr() && bytes.first() == Some(&b'\n') {
             // It ends the frame before, and shares that one's fate.

@@ -35,7 +35,8 @@ fn a_whole_answer_is_read_as_a_parser_would_read_it() {
         let (seen, complete) = tap_whole(case.wire, &[&case.bytes]);
         let value: Value = serde_json::from_slice(&case.bytes).unwrap();
         assert_eq!(facts(&seen), oracle::fold(case.wire, &[value]), "{}", case.name);
-        assert!(complete && seen.closed && !seen.broken_json && seen.content_events == 1, "{}", case.name);
+        let content = u64::from(!case.name.contains("absent-parts"));
+        assert!(complete && seen.closed && !seen.broken_json && seen.content_events == content, "{}", case.name);
     }
 }
 

@@ -39,6 +39,15 @@ fn streams(end: &str) -> (String, String) {
     (with, format!("{before}{after}").replace('\n', end))
 }
 
+#[test]
+fn an_empty_piece_changes_nothing() {
+    let (with, without) = streams("\r\n");
+    let cut = with.find("\n\r\ndata: {\"choices\":[]}\r").unwrap() + 2;
+    let (first, rest) = with.as_bytes().split_at(cut);
+    assert_eq!(first.last(), Some(&b'\r'));
+    assert_eq!(String::from_utf8(filter(&[first, b"", rest])).unwrap(), without);
+}
+
 proptest! {
     #[test]
     fn the_usage_chunk_goes_and_nothing_else(

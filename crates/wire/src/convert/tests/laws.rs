@@ -38,6 +38,14 @@ pub(super) fn level(from: Wire, to: Wire, said: &mut Said) {
     if from == Wire::Gemini || to == Wire::Gemini {
         said.usage.0 += std::mem::take(&mut said.usage.2);
     }
+    // Its arguments are an object: what is none is kept in one.
+    if from == Wire::Gemini || to == Wire::Gemini {
+        for (.., arguments) in &mut said.calls {
+            if arguments.is_string() {
+                *arguments = serde_json::json!({ "_raw": arguments.take() });
+            }
+        }
+    }
     // Sealed, or without a place.
     said.signatures.clear();
     if from == Wire::Gemini {
