@@ -24,7 +24,7 @@ fn every_row_names_tests_that_exist() {
     }
     let table = fs::read_to_string(root.join("src/convert/tests/field_map.md")).unwrap();
     let mut next = 1;
-    for line in table.lines().filter(|line| line.starts_with(|first: char| first == '|')) {
+    for line in table.lines().filter(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let Ok(row) = cells[1].parse::<usize>() else { continue };
         assert_eq!(row, next, "rows in their order: {line}");
