@@ -292,14 +292,14 @@ async fn a_process_that_ends_between_any_two_batches_ships_each_settlement_once(
 async fn a_transaction_that_fails_at_its_last_statement_leaves_nothing(home: Home) {
     let world = World::new(home).await;
     world.settle(sample::settled(1)).await;
-    world.run("ALTER TABLE journal_marks RENAME COLUMN updated_at TO away").await;
+    world.run("ALTER TABLE journal_marks RENAME TO away").await;
     let mut shipper = world.shipper();
     for _ in 0..3 {
         assert!(matches!(shipper.pass().await, Err(ShipError::Db(_))));
         assert_eq!(counters(&world).await, expected(0, 0));
         assert_eq!(world.journal().stats().unshipped, 1);
     }
-    world.run("ALTER TABLE journal_marks RENAME COLUMN away TO updated_at").await;
+    world.run("ALTER TABLE away RENAME TO journal_marks").await;
     world.settle(sample::settled(2)).await;
     shipper.pass().await.unwrap();
     assert_eq!(counters(&world).await, expected(2, 0));
@@ -405,10 +405,10 @@ async fn refusals_become_audit_rows_once(home: Home) {
     for _ in 0..3 {
         world.journal().refused(sample::refusal(60_000_000));
     }
-    world.run("ALTER TABLE audit_logs RENAME COLUMN error_message TO away").await;
+    world.run("ALTER TABLE audit_logs RENAME TO away").await;
     assert!(shipper.pass().await.is_err());
     world.journal().refused(sample::refusal(60_000_000));
-    world.run("ALTER TABLE audit_logs RENAME COLUMN away TO error_message").await;
+    world.run("ALTER TABLE away RENAME TO audit_logs").await;
     shipper.pass().await.unwrap();
     shipper.pass().await.unwrap();
     let mut tx = world.store.db().read().await.unwrap();

@@ -264,7 +264,11 @@ fn a_thought_that_nobody_signed_is_not_taken_for_anthropics_own() {
     let user = |text: &str| json!({ "role": "user", "content": text });
     let body = json!({ "model": "m", "max_tokens": 9, "messages": [user("hi"), { "role": "assistant", "content": whole["content"] }, user("and?")] });
     let body = body.to_string();
-    assert_eq!(crate::recode::strip_sealed(body.as_bytes()).edits.len(), 1, "it goes before Anthropic could see it");
+    assert_eq!(
+        crate::recode::strip_sealed(body.as_bytes(), |_| false).edits.len(),
+        1,
+        "it goes before Anthropic could see it"
+    );
     let asked = Asked { issuer: Some("pk1"), ..Asked::default() };
     let shows = Quirks { reasoning_content: true, ..Quirks::default() };
     let back = request(A, C, body.as_bytes(), &asked, shows).unwrap();
