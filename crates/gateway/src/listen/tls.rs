@@ -112,9 +112,13 @@ impl Watch {
                 _ = ticks.tick() => {}
                 () = left(&mut phase, Phase::Serving) => return,
             }
-            // The disk may take its time.
-            let Ok(looked) = tokio::task::spawn_blocking(move || self.looked()).await else { return };
-            self = looked;
+            // The disk may take its time, and the end of the process does not wait for it.
+            let looking = tokio::task::spawn_blocking(move || self.looked());
+            self = tokio::select! {
+                Ok(looked) = looking => looked,
+                () = left(&mut phase, Phase::Serving) => return,
+                else => return,
+            };
         }
     }
 
