@@ -2,6 +2,7 @@
 
 use crate::{catalog, config::Config, jobs::live, out};
 use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 use clap::Args;
 use domain::{
     catalog::Catalog,
@@ -14,7 +15,7 @@ use relay::{
     explain::{Question, explain},
     health::Health,
 };
-use std::sync::Arc;
+use std::{fs, path::PathBuf, sync::Arc};
 use store::{
     Store, SystemClock,
     repo::{candidates, usage},
@@ -44,6 +45,9 @@ pub(crate) struct Explain {
     /// A capability that it requires, such as `context_1m`; may be repeated.
     #[arg(long, value_name = "CAPABILITY")]
     capability: Vec<Capability>,
+    /// A file with its body, to see who cannot take it over on another wire, and why.
+    #[arg(long, value_name = "FILE", conflicts_with = "request")]
+    body: Option<PathBuf>,
 }
 
 fn request_id(text: &str) -> Result<RequestId, String> {
@@ -75,6 +79,10 @@ async fn planned(store: &Store, asked: &Explain, config: &Config) -> Result<Stri
         session: asked.session.clone(),
         features: asked.feature.clone(),
         capabilities: asked.capability.clone(),
+        body: match &asked.body {
+            Some(file) => fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.into(),
+            None => Bytes::new(),
+        },
     };
     Ok(explain(&catalog, &health, &question, clock.unix_us())?.to_string())
 }

@@ -233,6 +233,14 @@ impl Conversions {
         })
     }
 
+    /// What speaks against a route: what its wire cannot carry, or what it may not lose.
+    pub(crate) fn against(&self, route: &Route) -> String {
+        match &*self.of(route) {
+            Err(refused) => refused.to_string(),
+            Ok(ready) => ready.missed.join("; "),
+        }
+    }
+
     /// What an endpoint does about losses.
     pub(crate) fn policy(&self, endpoint: &Endpoint) -> ConversionLoss {
         endpoint.config.conversion_loss.unwrap_or(self.loss)

@@ -1,12 +1,18 @@
 //! Who would serve a hypothetical request, in which order, and why the others would not.
 
-use crate::health::{self, Health};
+use crate::{
+    convert::Conversions,
+    health::{self, Health},
+    wire_of,
+};
+use bytes::Bytes;
 use domain::{
     catalog::{Catalog, Route},
     format::{ApiFormat, Capability, Feature, RequestType, SchedulingMode},
     ids::ProviderKeyId,
-    schedule::{self, CarriesAll, Facts, Native, Order, Pin, SkipCode, StateView, affinity::Conversation},
+    schedule::{self, CarriesAll, Conversion, Facts, Native, Order, Pin, SkipCode, StateView, affinity::Conversation},
 };
+use http::HeaderMap;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -28,6 +34,8 @@ pub struct Question {
     pub features: Vec<Feature>,
     /// What it requires.
     pub capabilities: Vec<Capability>,
+    /// Its body, to see who could take it over on another wire; empty if nothing is known of it.
+    pub body: Bytes,
 }
 
 /// One candidate that would be tried.
@@ -56,6 +64,8 @@ pub struct Refused {
     pub code: SkipCode,
     /// Until when, Unix milliseconds; 0 if there is no known end.
     pub until_ms: i64,
+    /// What its wire cannot carry of the request.
+    pub lacks: Option<String>,
 }
 
 /// The answer.
@@ -99,6 +109,11 @@ pub fn explain(catalog: &Catalog, health: &Health, question: &Question, now_us: 
     (key.id, &question.session, question.format, model.id).hash(&mut hasher);
     let affinity = hasher.finish();
     let required: BTreeMap<_, _> = question.capabilities.iter().map(|capability| (*capability, true)).collect();
+    let conversions = (!question.body.is_empty()).then(|| {
+        let what = (wire_of(question.format.family()), RequestType::Chat);
+        let (body, loss) = (&question.body, catalog.settings.conversion_loss);
+        Conversions::new(what, body, &question.model, false, &model, loss, &HeaderMap::new())
+    });
     let facts = Facts {
         user,
         key,
@@ -111,7 +126,7 @@ pub fn explain(catalog: &Catalog, health: &Health, question: &Question, now_us: 
         affinity,
         now_us,
         pin: Pin::Nowhere,
-        conversion: &CarriesAll,
+        conversion: conversions.as_ref().map_or(&CarriesAll as &dyn Conversion, |conversions| conversions),
     };
     let settings = &catalog.settings;
     let reserves = settings.scheduling_mode == SchedulingMode::CacheAffinity;
@@ -138,7 +153,9 @@ pub fn explain(catalog: &Catalog, health: &Health, question: &Question, now_us: 
     let routes = catalog.routes(model.id);
     let refused = plan.skipped.iter().filter_map(|skip| {
         let route = routes.iter().find(|route| route.key.id == skip.key_id)?;
-        Some(Refused { name: name(route), code: skip.code, until_ms: skip.number })
+        let unsupported = skip.code == SkipCode::ConversionUnsupported;
+        let lacks = conversions.as_ref().filter(|_| unsupported).map(|conversions| conversions.against(route));
+        Some(Refused { name: name(route), code: skip.code, until_ms: skip.number, lacks })
     });
     Ok(Explanation { chosen: chosen.collect(), refused: refused.collect() })
 }
@@ -171,8 +188,11 @@ impl fmt::Display for Explanation {
                 order.spread
             )?;
         }
-        for Refused { name, code, until_ms } in &self.refused {
+        for Refused { name, code, until_ms, lacks } in &self.refused {
             write!(f, "  –  {name}: {code}")?;
+            if let Some(lacks) = lacks {
+                write!(f, " ({lacks})")?;
+            }
             if let Ok(until) = jiff::Timestamp::from_millisecond(*until_ms)
                 && *until_ms > 0
             {
