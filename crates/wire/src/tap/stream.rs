@@ -179,7 +179,8 @@ impl Fields for Event {
 
     fn data(&mut self, piece: &[u8]) {
         if self.data == Data::Blank {
-            self.data = match piece.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            // JSON's own spaces, and no others: what is passed over here is not read.
+            self.data = match piece.iter().find(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) {
                 None => return,
                 Some(b'{') => Data::Json,
                 Some(_) => Data::Other,
