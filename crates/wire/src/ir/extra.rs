@@ -55,21 +55,25 @@ fn report(wire: Wire, value: &Json, at: &str, loss: &mut Loss) {
             Json::Object(_) if below.matches('/').count() < 4 && !is_one(name) => {
                 report(wire, value, &below, loss);
             }
-            _ if is_harmless(wire, name) => loss.note(below, ONLY_SOURCE),
+            _ if is_harmless(wire, at, name) => loss.note(below, ONLY_SOURCE),
             _ => loss.add(below, ONLY_SOURCE),
         }
     }
 }
 
 /// What changes the price of an answer and not the answer: where to cache, what of the history to clear, and which
-/// tools to send when they are needed (they are sent at once).
-fn is_harmless(wire: Wire, name: &str) -> bool {
-    wire == Wire::Anthropic && matches!(name, "cache_control" | "context_management" | "defer_loading")
+/// tools to send when they are needed (they are sent at once). And what Codex says of itself and of groups of tools.
+fn is_harmless(wire: Wire, at: &str, name: &str) -> bool {
+    match wire {
+        Wire::Anthropic => matches!(name, "cache_control" | "context_management" | "defer_loading"),
+        Wire::Responses => name == "client_metadata" || (name == "description" && at.starts_with("/tools/")),
+        Wire::Chat | Wire::Gemini => false,
+    }
 }
 
 /// An object that is carried as a whole, or not at all.
 fn is_one(name: &str) -> bool {
-    name.contains("schema") || matches!(name, "cache_control" | "container" | "context_management")
+    name.contains("schema") || matches!(name, "cache_control" | "container" | "context_management" | "client_metadata")
 }
 
 /// Members that are no information, each with its reason.
@@ -84,6 +88,8 @@ fn says_nothing(wire: Wire, at: &str, name: &str, value: &Json) -> bool {
         (Wire::Responses | Wire::Chat, "object" | "obfuscation" | "service_tier" | "system_fingerprint") => {
             at.is_empty()
         }
+        // A search that may leave the vendor's own index, as all others do.
+        (Wire::Responses, "external_web_access") => value.bool() == Some(true),
         // The place in a list, which is its place in the list.
         (Wire::Chat, "index") => at == "/choices/0" || at.contains("/tool_calls/"),
         (Wire::Gemini, "index") => at == "/candidates/0",

@@ -229,7 +229,7 @@ fn caching_is_asked_for_in_the_words_of_the_target() {
 fn a_search_keeps_the_options_that_both_have() {
     let body = json!({ "input": "hi", "tools": [{
         "type": "web_search", "search_context_size": "low", "filters": { "allowed_domains": ["a.example"] },
-        "user_location": { "type": "approximate", "city": "Oslo" }, "external_web_access": true,
+        "user_location": { "type": "approximate", "city": "Oslo" }, "external_web_access": false,
     }] });
     assert_eq!(
         asked(R, A, &body)["tools"][0],

@@ -101,7 +101,7 @@ fn a_conversation_may_begin_and_end_with_the_assistant() {
     assert_eq!(asked(C, G, &body)["contents"][2]["role"], "model");
 }
 
-/// Rows 26, 27, 40, 44, 68, 69 and 72: what `conversion_loss: reject` refuses, and what it does not.
+/// Rows 26, 27, 40, 44, 65, 68, 69 and 72, and what clients say of themselves: what `conversion_loss: reject` refuses, and what it does not.
 #[test]
 fn some_losses_are_missed_and_others_are_not() {
     let with = |name: &str, value: Value| {
@@ -113,10 +113,14 @@ fn some_losses_are_missed_and_others_are_not() {
     let document = json!({ "type": "document", "source": { "type": "text", "media_type": "text/plain", "data": "x" }, "citations": { "enabled": true } });
     let cited = claude(&json!([{ "role": "user", "content": [document] }]));
     let clear = json!({ "edits": [{ "type": "clear_tool_uses_20250919" }] });
+    let inner = json!({ "type": "function", "name": "f", "parameters": {} });
+    let group = json!({ "type": "namespace", "name": "n", "description": "d", "tools": [inner] });
     let shown = json!({ "type": "adaptive", "display": "summarized" });
     for (row, from, body, want, missed) in [
         (26, R, json!({ "input": "hi", "truncation": "auto" }), Some("/truncation"), true),
         (26, R, json!({ "input": "hi", "truncation": "disabled" }), None, false),
+        (65, R, json!({ "input": "hi", "tools": [group] }), Some("/tools/0/description"), false),
+        (0, R, json!({ "input": "hi", "client_metadata": { "a": "b" } }), Some("/client_metadata"), false),
         (27, A, with("context_management", clear), Some("/context_management"), false),
         (40, A, cited, Some("/messages/0/content/0/citations"), true),
         (44, A, with("cache_control", json!({ "type": "ephemeral" })), Some("/cache_control"), false),
