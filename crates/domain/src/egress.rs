@@ -101,12 +101,13 @@ impl Host {
     }
 }
 
-/// Link-local addresses, and the metadata services that clouds put elsewhere: Alibaba's 100.100.100.200, Oracle's 192.0.0.192
-/// and the IPv6 ones of Amazon (`fd00:ec2::/32`) and Google (`fd20:ce::254`).
+/// Link-local addresses, and the metadata services that clouds put elsewhere: Alibaba's 100.100.100.200, Oracle's 192.0.0.192,
+/// Azure's host of virtual machines at the public 168.63.129.16, and the IPv6 ones of Amazon (`fd00:ec2::/32`) and Google (`fd20:ce::254`).
 fn is_metadata(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
-            ip.is_link_local() || ip == Ipv4Addr::new(100, 100, 100, 200) || ip == Ipv4Addr::new(192, 0, 0, 192)
+            const ELSEWHERE: [[u8; 4]; 3] = [[100, 100, 100, 200], [192, 0, 0, 192], [168, 63, 129, 16]];
+            ip.is_link_local() || ELSEWHERE.contains(&ip.octets())
         }
         IpAddr::V6(ip) => {
             let segments = ip.segments();

@@ -43,7 +43,8 @@ where
 {
     let (parts, mut body) = request.into_parts();
     // Who waits for a word before the body has not sent it.
-    let sends = !parts.headers.contains_key(EXPECT);
+    // Over HTTP/2 a body that is not wanted ends with its stream, and the connection stays.
+    let sends = parts.version < http::Version::HTTP_2 && !parts.headers.contains_key(EXPECT);
     let (query, query_key) = credentials::take_key(parts.uri.query().unwrap_or_default());
     let arrival = Arrival {
         id: Uuid::now_v7().into(),

@@ -142,6 +142,9 @@ impl ProxyDoc {
         let password = fields.keep_with("password", secret);
         let enabled = fields.keep("enabled", boolean).unwrap_or(true);
         // SOCKS5 has a byte for the length of each (RFC 1929).
+        if username.as_ref().is_some_and(|name| name.len() > 255) {
+            fields.problem("username", "must have at most 255 bytes");
+        }
         if password.as_ref().is_some_and(|password| password.expose().len() > 255) {
             fields.problem("password", "must have at most 255 bytes");
         }

@@ -117,7 +117,10 @@ impl Watch {
             self = tokio::select! {
                 Ok(looked) = looking => looked,
                 () = left(&mut phase, Phase::Serving) => return,
-                else => return,
+                else => {
+                    tracing::error!("the certificate is no longer watched: restart to take a new one into force");
+                    return;
+                }
             };
         }
     }

@@ -445,7 +445,7 @@ fn shape_of(headers: &HeaderMap) -> Option<Shape> {
 /// The verdict on a request that got no answer.
 fn unsent(error: &SendError) -> Box<Failure> {
     let verdict = match error {
-        SendError::Egress { .. } => Verdict::NotDialled,
+        SendError::Egress { .. } | SendError::NoHttp2 => Verdict::NotDialled,
         SendError::Proxy(error) if error.is_final() => Verdict::NotDialled,
         _ => Verdict::Transient,
     };

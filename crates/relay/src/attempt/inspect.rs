@@ -120,7 +120,8 @@ pub(super) async fn whole(commit: &mut Commit, sent: Instant, own: Instant, tota
         if commit.recast.is_some() {
             // It is converted as a whole.
             if read > EVENT_MAX {
-                return Err(Failure::new(Verdict::Transient, "the answer is longer than can be converted"));
+                // The same request would be paid for again, and answered as long.
+                return Err(Failure::new(Verdict::EndpointFault, "the answer is longer than can be converted"));
             }
         } else if read >= INSPECT_WHOLE {
             return match commit.tap.seen().and_then(|seen| seen.error.clone()) {

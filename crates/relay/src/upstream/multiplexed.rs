@@ -30,7 +30,7 @@ const HEAD_MAX: u32 = 64 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(10);
 
-/// Runs connections; what is left of them ends when it is dropped.
+/// Runs connections. Each ends by itself once its last sender is dropped and what is under way on it is done.
 #[derive(Clone, Default)]
 pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
 

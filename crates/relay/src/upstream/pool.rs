@@ -42,7 +42,7 @@ pub(super) enum Taken {
     Shared(Lease),
 }
 
-/// What is no longer kept: closed when the lock is released.
+/// What is no longer kept: closed once the lock is released.
 #[derive(Default)]
 struct Gone {
     own: Vec<(Instant, Connection)>,
@@ -70,15 +70,19 @@ impl State {
         });
     }
 
-    fn take(&mut self, target: &Arc<Target>, now: Instant) -> Option<Taken> {
+    fn take(&mut self, target: &Arc<Target>, now: Instant, gone: &mut Gone) -> Option<Taken> {
         if let Some((since, connection)) = self.idle.get_mut(target).and_then(Vec::pop) {
-            return (now - since < IDLE_TIME).then_some(Taken::Own(connection));
+            if now - since < IDLE_TIME {
+                return Some(Taken::Own(connection));
+            }
+            gone.own.push((since, connection));
+            return None;
         }
         if self.shared.is_empty() {
             return None;
         }
         let shared = self.shared.get_mut(target)?;
-        shared.retain(|(_, connection)| connection.is_good());
+        gone.shared.extend(shared.extract_if(.., |(_, connection)| !connection.is_good()));
         shared.iter_mut().find_map(|(used, connection)| {
             let lease = connection.lease()?;
             *used = now;
@@ -94,17 +98,18 @@ impl Pool {
         let mut gone = Gone::default();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.sweep(now, &mut gone);
-        let taken = state.take(target, now);
+        let taken = state.take(target, now, &mut gone);
         drop(state);
         taken
     }
 
     /// Keeps a connection that others may share from now on.
     pub(super) fn share(&self, target: &Arc<Target>, connection: Multiplexed) {
+        let mut gone = Gone::default();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = state.shared.entry(target.clone()).or_default();
         // Dropping the last handle lets what is under way on it end.
-        shared.retain(|(_, old)| old.is_good());
+        gone.shared.extend(shared.extract_if(.., |(_, old)| !old.is_good()));
         shared.push((Instant::now(), connection));
     }
 

@@ -70,7 +70,11 @@ where
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await.map_err(ProxyError::Broken)?;
     stream.flush().await.map_err(ProxyError::Broken)?;
-    match status(stream).await? {
+    let mut answer = status(stream).await?;
+    while (100..200).contains(&answer) {
+        answer = status(stream).await?; // an interim one: the answer follows
+    }
+    match answer {
         200..=299 => Ok(()),
         // tinyproxy says 401 of a wrong password: no origin can have said it, there is no tunnel yet.
         401 | 407 if via.login.is_some() => Err(ProxyError::Login),

@@ -17,6 +17,7 @@ fn via(login: bool) -> Via {
 async fn what_an_http_proxys_answer_means() {
     for (answer, login, want) in [
         ("HTTP/1.1 200 OK\r\nx: y\r\n\r\n", true, None),
+        ("HTTP/1.1 102 Wait\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", false, None),
         ("HTTP/1.1 407 No\r\n\r\n", true, Some((ProxyError::Login, true))),
         ("HTTP/1.1 407 No\r\n\r\n", false, Some((ProxyError::WantsLogin, true))),
         ("HTTP/1.1 403 No\r\n\r\n", false, Some((ProxyError::Status(403), true))),
