@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_WITHIN: Duration = Duration::from_secs(30);
 /// What is done in one transaction; requests are never held up, but shipping is.
 const AT_ONCE: i64 = 200;
+/// Bindings that are forgotten in one transaction: shipping waits no longer than for that.
+const BINDINGS_AT_ONCE: u64 = 1_000;
 /// How long an expired key, or a window that is over, stays before it is deleted.
 const KEPT_US: i64 = 24 * HOUR_US;
 const HOUR_US: i64 = 3_600_000_000;
@@ -43,8 +45,6 @@ pub struct Done {
     pub deleted: u64,
     /// Counts of days and months that are over, of provider keys.
     pub windows: u64,
-    /// Bindings that expired.
-    pub bindings: u64,
 }
 
 impl Done {
@@ -57,6 +57,7 @@ impl Done {
 /// Looks after all of it until it is told to stop.
 pub async fn run(store: Store, cancel: CancellationToken) {
     let mut failing = false;
+    let mut bindings = Bindings::default();
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
@@ -64,12 +65,12 @@ pub async fn run(store: Store, cancel: CancellationToken) {
         }
         tokio::select! {
             () = cancel.cancelled() => return,
-            done = within(LOOK_WITHIN, due(&store, SystemClock::now_us())) => match done {
+            done = within(LOOK_WITHIN, look(&store, &mut bindings, SystemClock::now_us())) => match done {
                 Ok(done) => {
                     failing = false;
                     if !done.is_nothing() {
-                        let Done { periods, providers, disabled, deleted, windows, bindings } = done;
-                        tracing::info!(periods, providers, disabled, deleted, windows, bindings, "periods and keys that were due");
+                        let Done { periods, providers, disabled, deleted, windows } = done;
+                        tracing::info!(periods, providers, disabled, deleted, windows, "periods and keys that were due");
                     }
                 }
                 Err(error) => {
@@ -78,6 +79,41 @@ pub async fn run(store: Store, cancel: CancellationToken) {
                     }
                     failing = true;
                 }
+            }
+        }
+    }
+}
+
+async fn look(store: &Store, bindings: &mut Bindings, now_us: i64) -> Result<Done, DbError> {
+    let done = due(store, now_us).await?;
+    bindings.forget(store, now_us).await?;
+    Ok(done)
+}
+
+/// Forgets bindings that have expired. Under steady traffic there are some at every instant, and one that is over and still
+/// there is harmless: so that is done once an hour, and whole.
+#[derive(Debug, Default)]
+pub(crate) struct Bindings {
+    next_us: i64,
+}
+
+impl Bindings {
+    /// How many were forgotten; none before the hour is over.
+    pub(crate) async fn forget(&mut self, store: &Store, now_us: i64) -> Result<u64, DbError> {
+        if now_us < self.next_us {
+            return Ok(0);
+        }
+        let mut forgotten = 0;
+        loop {
+            let mut tx = store.db().begin().await?;
+            tx.serialize(Lock::Upkeep).await?;
+            let batch = bindings::forget(&mut tx, now_us, BINDINGS_AT_ONCE).await?;
+            tx.commit().await?;
+            forgotten += batch;
+            if batch < BINDINGS_AT_ONCE {
+                // What failed, or took too long, goes on at the next look.
+                self.next_us = now_us.saturating_add(HOUR_US);
+                return Ok(forgotten);
             }
         }
     }
@@ -97,10 +133,8 @@ pub async fn due(store: &Store, now_us: i64) -> Result<Done, DbError> {
         let providers = begin_provider_periods(&mut tx, now_us).await?;
         let (disabled, deleted) = end_keys(&mut tx, store.node(), &settings, now_us).await?;
         let windows = forget_windows(&mut tx, now_us).await?;
-        let bindings = bindings::forget(&mut tx, now_us, AT_ONCE).await?;
         tx.commit().await?;
         done.windows += windows;
-        done.bindings += bindings;
         done.periods += periods;
         done.providers += providers;
         done.disabled += disabled;
@@ -121,7 +155,6 @@ async fn any(store: &Store, now_us: i64) -> Result<bool, DbError> {
                            AND NOT auto_delete_on_expiry AND NOT $3) \
                        OR EXISTS (SELECT 1 FROM api_keys WHERE expires_at <= $2 AND (auto_delete_on_expiry OR $3)) \
                        OR EXISTS (SELECT 1 FROM limit_windows WHERE period_end <= $2) \
-                       OR EXISTS (SELECT 1 FROM state_bindings WHERE expires_at <= $1) \
                        THEN 1 ELSE 0 END AS BIGINT) AS due";
     let mut tx = store.db().read().await?;
     let all = settings::load(&mut tx).await?.auto_delete_expired_keys;

@@ -56,8 +56,12 @@ pub(crate) async fn insert(tx: &mut Tx, settled: &[&Settled]) -> Result<(), DbEr
             }
         }
     }
-    let rows: Vec<_> = rows.into_iter().collect();
-    let statements = tx.insertions(&BINDINGS, &rows)?;
+    bind_any_owner(tx, &rows.into_iter().collect::<Vec<_>>()).await
+}
+
+/// Binds things, each named once.
+pub async fn bind_any_owner(tx: &mut Tx, rows: &[(Fingerprint, Binding)]) -> Result<(), DbError> {
+    let statements = tx.insertions(&BINDINGS, rows)?;
     tx.run_all(statements).await?;
     Ok(())
 }
@@ -97,10 +101,11 @@ async fn newest(tx: &mut Tx, most: usize, page: usize) -> Result<Vec<(Fingerprin
 }
 
 /// Forgets bindings that have expired, at most `most`; how many.
-pub(crate) async fn forget(tx: &mut Tx, now_us: i64, most: i64) -> Result<u64, DbError> {
-    const FORGET: &str = "DELETE FROM state_bindings WHERE hash IN \
+pub(crate) async fn forget(tx: &mut Tx, now_us: i64, most: u64) -> Result<u64, DbError> {
+    // The outer condition spares what is renewed while this runs.
+    const FORGET: &str = "DELETE FROM state_bindings WHERE expires_at <= $1 AND hash IN \
                           (SELECT hash FROM state_bindings WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
-    tx.run(FORGET, vec![now_us.into(), most.into()]).await
+    tx.run(FORGET, vec![now_us.into(), Value::count(most)]).await
 }
 
 #[cfg(test)]
@@ -122,8 +127,7 @@ mod tests {
             let binding = Binding { client: sample::key(), issuer: sample::provider_key(), expires_us };
             want.push(([number; 16], binding));
         }
-        let statements = tx.insertions(&BINDINGS, &want).unwrap();
-        tx.run_all(statements).await.unwrap();
+        bind_any_owner(&mut tx, &want).await.unwrap();
         want.pop();
         for page in [1, 2, 3, 5, 100] {
             assert_eq!(newest(&mut tx, 100, page).await.unwrap(), want, "pages of {page}");

@@ -69,8 +69,8 @@ async fn what_an_answer_issued_is_bound_for_thirty_days_to_whom_it_was_issued_fi
     let renewed = [([3; 16], of(other, now)), ([1; 16], of(first, now + 2))];
     assert_eq!(bound().await, renewed, "the first client's is renewed, and nobody else's");
 
-    let done = crate::upkeep::due(&world.store, now + LASTS_US).await.unwrap();
-    assert_eq!(done.bindings, 2, "what has expired is forgotten");
+    let forgotten = crate::upkeep::Bindings::default().forget(&world.store, now + LASTS_US).await.unwrap();
+    assert_eq!(forgotten, 2, "what has expired is forgotten");
     assert_eq!(bound().await, [([1; 16], of(first, now + 2))]);
     // What expired and is still there is anybody's.
     settle(6, other, now + 2 + LASTS_US, &[1]).await;

@@ -3,15 +3,17 @@ use crate::{
     repo::{api_keys::ClientKeyRow, audit, providers::ProviderRow},
     sample,
 };
-use domain::{format::BillingType, money::NanoUsd};
+use domain::{bindings::Binding, format::BillingType, money::NanoUsd};
 use jiff::Timestamp;
 use testkit::servers::Home;
+use uuid::Uuid;
 
 testkit::on_both![
     a_period_that_is_over_is_followed_by_the_one_that_holds_now,
     a_custom_period_is_followed_by_none,
     a_providers_periods_do_not_drift,
     an_expired_key_is_switched_off_or_deleted_a_day_later,
+    bindings_that_expired_are_all_forgotten_once_an_hour_and_nothing_else_runs_for_them,
 ];
 
 const HOUR: i64 = HOUR_US;
@@ -144,4 +146,27 @@ async fn an_expired_key_is_switched_off_or_deleted_a_day_later(home: Home) {
         ("api_key_updated", sample::key()),
     ];
     assert_eq!(events, want);
+}
+
+async fn bindings_that_expired_are_all_forgotten_once_an_hour_and_nothing_else_runs_for_them(home: Home) {
+    let store = world(&home).await;
+    let now = instant("2026-03-01T00:00:00Z");
+    let more_than_a_batch = 2 * BINDINGS_AT_ONCE + 1;
+    let issued = |numbers: std::ops::Range<u64>, expires_us| {
+        let (client, issuer) = (sample::key(), sample::provider_key());
+        let row = |number: u64| (Uuid::from_u64_pair(number, 0).into_bytes(), Binding { client, issuer, expires_us });
+        numbers.map(row).collect::<Vec<_>>()
+    };
+    with(&store, async |tx| {
+        bindings::bind_any_owner(tx, &issued(0..more_than_a_batch, now)).await.unwrap();
+        bindings::bind_any_owner(tx, &issued(more_than_a_batch..more_than_a_batch + 1, now + HOUR)).await.unwrap();
+    })
+    .await;
+    assert!(!any(&store, now).await.unwrap(), "they are no reason to look after the rest");
+
+    let mut over = Bindings::default();
+    assert_eq!(over.forget(&store, now).await.unwrap(), more_than_a_batch);
+    with(&store, async |tx| bindings::bind_any_owner(tx, &issued(0..1, now)).await.unwrap()).await;
+    assert_eq!(over.forget(&store, now + HOUR - 1).await.unwrap(), 0, "the hour is not over");
+    assert_eq!(over.forget(&store, now + HOUR).await.unwrap(), 2);
 }
