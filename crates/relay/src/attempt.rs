@@ -87,10 +87,7 @@ pub(crate) async fn run(
             index += 1;
             match candidate(core, call, prompt, planned, place, candidates, deadline, &mut waiting, flight).await {
                 One::Answer(commit) => {
-                    // Where the request belongs it was answered: the others would not have been asked.
-                    let at_home = call.pin == Pin::First(planned.route.key.id);
-                    let others = if at_home { SkipCode::StateBound.as_str() } else { AVAILABLE };
-                    flight.unreached(order.map(|planned| (planned.route.key.id, others)), &skipped);
+                    flight.unreached(order.map(|planned| (planned.route.key.id, AVAILABLE)), &skipped);
                     return Outcome::Answer(commit);
                 }
                 One::Busy(skip) => skipped.push(skip),
