@@ -46,9 +46,11 @@ impl Bindings {
         found.filter(|binding| binding.expires_us > now_us).copied()
     }
 
-    /// Takes a binding over. A thing stays with the client key it was issued for first: another one cannot take it.
+    /// Takes a binding over. A thing stays with the client key it was issued for first: another one cannot take it. What is
+    /// told again, or late, changes nothing.
     pub fn bind(&mut self, thing: Fingerprint, binding: Binding, now_us: i64) {
-        if self.find(&thing, now_us).is_some_and(|known| known.client != binding.client) {
+        let stays = |known: Binding| known.client != binding.client || known.expires_us >= binding.expires_us;
+        if self.find(&thing, now_us).is_some_and(stays) {
             return;
         }
         self.young.insert(thing, binding);
@@ -81,6 +83,8 @@ mod tests {
         assert_eq!(known.find(&thing(1), 100), None);
         known.bind(thing(1), binding(1, 9, 200), 60);
         assert_eq!(known.find(&thing(1), 100), Some(binding(1, 9, 200)), "its own client's is renewed");
+        known.bind(thing(1), binding(1, 7, 100), 60);
+        assert_eq!(known.find(&thing(1), 100), Some(binding(1, 9, 200)), "what is told late changes nothing");
         known.bind(thing(1), binding(2, 8, 900), 200);
         assert_eq!(known.find(&thing(1), 300), Some(binding(2, 8, 900)), "what has expired is anybody's");
         assert_eq!(known.find(&thing(2), 0), None);

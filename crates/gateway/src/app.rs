@@ -4,7 +4,7 @@ use crate::{
     catalog,
     config::Config,
     front::{Front, cors::Cors},
-    jobs::{Jobs, live},
+    jobs::{Jobs, issued::Issued, live},
     listen::{self, Phase, Tls, Traffic},
     status::Process,
     telemetry,
@@ -124,8 +124,8 @@ pub async fn start(config: &Config, start: Start) -> Result<Running> {
     telemetry::register(&mut registry, journal.clone(), published.clone(), traffic.clone(), live);
 
     let kept = live::restore(store.db(), relay.health(), &limiter, clock.unix_us()).await?;
-    live::restore_bindings(store.db(), relay.bindings(), clock.unix_us()).await?;
-    let live = (relay.clone(), limiter, kept);
+    let issued = Issued::restore(store.db(), relay.bindings(), clock.unix_us()).await?;
+    let live = (relay.clone(), limiter, kept, issued);
     let jobs = Jobs::start(&store, &journal, &published, lease.clone(), shipper, live);
     let status = Arc::new(Process {
         listen: [Some(address), admin_address].into_iter().flatten().collect(),

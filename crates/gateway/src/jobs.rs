@@ -1,8 +1,9 @@
 //! What runs beside requests: following the configuration, shipping the journal, renewing the lease, making partitions, doing
-//! what comes due, watching the database.
+//! what comes due, following what others issue, watching the database.
 //!
 //! Each ends when it is told to, and the process waits for it.
 
+pub(crate) mod issued;
 pub(crate) mod live;
 
 use relay::{Relay, limiter::Local};
@@ -64,7 +65,7 @@ impl Jobs {
         published: &Arc<Published>,
         lease: Lease,
         shipper: Shipper,
-        (relay, limiter, kept): (Relay, Arc<Local>, live::Kept),
+        (relay, limiter, kept, issued): (Relay, Arc<Local>, live::Kept, issued::Issued),
     ) -> Self {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let health = Arc::new(Health::default());
@@ -73,6 +74,7 @@ impl Jobs {
         tasks.spawn(shipper.run(cancel.clone()));
         tasks.spawn(lease.run(cancel.clone()));
         tasks.spawn(upkeep::run(store.clone(), cancel.clone()));
+        tasks.spawn(issued.run(store.db().clone(), relay.clone(), cancel.clone()));
         tasks.spawn(kept.run(store.db().clone(), relay, limiter, cancel.clone()));
         tasks.spawn(months::run(store.db().clone(), cancel.clone()));
         tasks.spawn(watch(store.db().clone(), journal.clone(), health.clone(), cancel.clone()));

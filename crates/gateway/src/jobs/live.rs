@@ -7,16 +7,11 @@ use domain::{
     limit::window::FixedMinute,
     schedule::health::KeyState,
 };
-use relay::{
-    Relay,
-    bindings::{Bindings, CAPACITY},
-    health::Health,
-    limiter::Local,
-};
+use relay::{Relay, health::Health, limiter::Local};
 use std::{collections::HashMap, hash::Hash, mem, sync::Arc, time::Duration};
 use store::{
     Db, DbError,
-    repo::{bindings, live, notifications},
+    repo::{live, notifications},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,15 +35,6 @@ pub(crate) async fn restore(db: &Db, health: &Health, limiter: &Local, now_us: i
     }
     tx.commit().await?;
     Ok(kept)
-}
-
-/// Takes over who issued what; what the journal held of that is in the database by now.
-pub(crate) async fn restore_bindings(db: &Db, known: &Bindings, now_us: i64) -> Result<(), DbError> {
-    let mut tx = db.read().await?;
-    for (thing, binding) in bindings::newest_any_owner(&mut tx, CAPACITY).await? {
-        known.bind(thing, binding, now_us);
-    }
-    tx.commit().await
 }
 
 /// What is in the database already.

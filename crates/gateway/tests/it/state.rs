@@ -2,14 +2,25 @@
 
 use crate::{
     commands::run,
-    support::{Ask, Wire, fetch, plain},
+    support::{Ask, MODEL, Wire, fetch, plain, send},
     torture::{KEYS, start, store, terminate, write_documents},
 };
-use std::net::SocketAddr;
+use domain::bindings::{Binding, LASTS_US};
+use http_body_util::{BodyExt as _, Full};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 use store::repo::bindings;
 use testkit::{Reply, Upstream, servers::Home};
 
-testkit::on_both![a_response_stays_its_callers_after_a_kill_and_after_a_restart];
+testkit::on_both![
+    a_response_stays_its_callers_after_a_kill_and_after_a_restart,
+    what_another_process_issues_is_known_to_this_one_in_moments,
+];
+
+/// How long a process may take to learn of something.
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// Status and words of a kept response, as one of the client keys asks for it.
 async fn kept(address: SocketAddr, key: &str) -> (u16, String) {
@@ -50,4 +61,38 @@ async fn a_response_stays_its_callers_after_a_kill_and_after_a_restart(home: Hom
     assert_eq!(bound.len(), 2, "the response and its message");
     let (code, out, err) = run(folder, &["verify"]).await;
     assert_eq!(code, 0, "{out}{err}");
+}
+
+async fn what_another_process_issues_is_known_to_this_one_in_moments(home: Home) {
+    let upstream = Upstream::start().await.unwrap();
+    write_documents(&home, &upstream);
+    let folder = home.path();
+    let (code, _, err) = run(folder, &["apply", "catalog.yaml"]).await;
+    assert_eq!(code, 0, "{err}");
+    let (child, address) = start(folder).await;
+
+    let store = store(&home).await;
+    let parts = store::load(&store).await.unwrap();
+    let client = parts.client_keys.iter().find(|key| key.name == "a").unwrap().id;
+    let issuer = parts.provider_keys[0].id;
+    let mut tx = store.db().begin().await.unwrap();
+    let binding = Binding { client, issuer, expires_us: tx.now_us() + LASTS_US };
+    bindings::bind_any_owner(&mut tx, &[(wire::state::fingerprint(b"resp_2"), binding)]).await.unwrap();
+    tx.commit().await.unwrap();
+
+    // While nobody is known to have issued it, it is the upstream's to judge.
+    let body = format!(r#"{{"model":"{MODEL}","input":"and?","previous_response_id":"resp_2"}}"#);
+    let began = Instant::now();
+    loop {
+        let asking = plain("POST", "/v1/responses").header("authorization", format!("Bearer {}", KEYS[1]));
+        let answer = send(address, asking.body(Full::from(body.clone())).unwrap()).await;
+        let status = answer.status();
+        let text = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        if status == 404 && text.contains("resp_2: not found") {
+            break;
+        }
+        assert!(began.elapsed() < WITHIN, "{status} {text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    terminate(child).await;
 }

@@ -1,6 +1,6 @@
-//! Who issued what: written by shipping, read once at the start.
+//! Who issued what: written by shipping, read at the start and followed from then on.
 
-use crate::db::{DbError, Insert, Target, Tx, Value};
+use crate::db::{DbError, Insert, Row, Target, Tx, Value};
 use domain::{
     bindings::{Binding, Fingerprint, LASTS_US},
     ids::{ClientKeyId, ProviderKeyId},
@@ -85,12 +85,7 @@ async fn newest(tx: &mut Tx, most: usize, page: usize) -> Result<Vec<(Fingerprin
         let values = vec![now_us.into(), last.0.into(), last.1.into(), Value::count(count as u64)];
         let rows = tx.rows(NEWEST, values).await?;
         for row in &rows {
-            let binding = Binding {
-                client: row.id("api_key_id")?,
-                issuer: row.id("provider_key_id")?,
-                expires_us: row.int("expires_at")?,
-            };
-            found.push((row.id::<Uuid>("hash")?.into_bytes(), binding));
+            found.push(read(row)?);
         }
         if rows.len() < count {
             break;
@@ -98,6 +93,27 @@ async fn newest(tx: &mut Tx, most: usize, page: usize) -> Result<Vec<(Fingerprin
     }
     found.reverse();
     Ok(found)
+}
+
+/// Bindings in the order of their expiry, and of their things where that is the same: at most `most` of those behind `after`.
+pub async fn after_any_owner(
+    tx: &mut Tx,
+    after: (i64, Fingerprint),
+    most: usize,
+) -> Result<Vec<(Fingerprint, Binding)>, DbError> {
+    const AFTER: &str = "SELECT hash, api_key_id, provider_key_id, expires_at FROM state_bindings \
+                         WHERE expires_at >= $1 AND (expires_at > $1 OR hash > $2) ORDER BY expires_at, hash LIMIT $3";
+    let values = vec![after.0.into(), Uuid::from_bytes(after.1).into(), Value::count(most as u64)];
+    tx.rows(AFTER, values).await?.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<(Fingerprint, Binding), DbError> {
+    let binding = Binding {
+        client: row.id("api_key_id")?,
+        issuer: row.id("provider_key_id")?,
+        expires_us: row.int("expires_at")?,
+    };
+    Ok((row.id::<Uuid>("hash")?.into_bytes(), binding))
 }
 
 /// Forgets bindings that have expired, at most `most`; how many.
@@ -132,6 +148,16 @@ mod tests {
         for page in [1, 2, 3, 5, 100] {
             assert_eq!(newest(&mut tx, 100, page).await.unwrap(), want, "pages of {page}");
             assert_eq!(newest(&mut tx, 5, page).await.unwrap(), want[7..], "pages of {page}");
+            let mut followed: Vec<(Fingerprint, Binding)> = Vec::new();
+            loop {
+                let after = followed.last().map_or((now, [0xff; 16]), |(thing, binding)| (binding.expires_us, *thing));
+                let next = after_any_owner(&mut tx, after, page).await.unwrap();
+                if next.is_empty() {
+                    break;
+                }
+                followed.extend(next);
+            }
+            assert_eq!(followed, want, "pages of {page}");
         }
     }
 }
