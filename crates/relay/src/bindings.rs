@@ -1,4 +1,5 @@
-//! Who issued what, as requests and answers meet it: in memory, whole at the start, added to as answers issue things.
+//! Who issued what, as requests and answers meet it: in memory, the newest of it at the start, added to as answers issue
+//! things.
 
 use crate::{call::Call, respond::Refused};
 use domain::{
@@ -17,9 +18,9 @@ use wire::{
 
 /// Tables that are locked apart.
 const SHARDS: usize = 16;
-/// Bindings of a generation of a table: as many as a map of 16,384 places holds.
-const GENERATION: usize = 14_336;
-/// Bindings that are known at most: 30 MiB of them.
+/// Bindings of a generation of a table: as many as a map of 65,536 places holds.
+const GENERATION: usize = 57_344;
+/// Bindings that are known at most: 64 MiB of them.
 pub const CAPACITY: usize = 2 * SHARDS * GENERATION;
 /// Characters of an id that are told back.
 const TOLD_MAX: usize = 64;
