@@ -1,6 +1,7 @@
 //! What the data plane needs from the outside, as small traits; the binary passes the implementations in.
 
 use crate::{
+    bindings::{Binding, Fingerprint},
     catalog::{Catalog, Endpoint, ProviderKey, Route},
     ids::{ClientKeyId, ProviderKeyId},
     limit::{
@@ -93,6 +94,17 @@ pub trait Recorder: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the journal does not write: {0}")]
 pub struct NotRecorded(pub String);
+
+/// Who issued what, beyond what memory holds of it.
+pub trait Issuers: Send + Sync + 'static {
+    /// The binding of a thing, if there is one; it may have expired.
+    fn find(&self, thing: Fingerprint) -> Answer<Result<Option<Binding>, NotTold>>;
+}
+
+/// Who issued a thing cannot be looked up now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("who issued it cannot be looked up: {0}")]
+pub struct NotTold(pub String);
 
 /// Counts requests and slots.
 pub trait Limiter: Send + Sync + 'static {

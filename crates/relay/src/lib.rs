@@ -1,7 +1,7 @@
 //! The data plane: from a request's bytes to the last byte of its answer.
 //!
-//! [`Relay::handle`] takes a request; [`pipeline`] tells its whole life in one function. Nothing here waits for a database:
-//! the catalog is a snapshot in memory, and records go to a journal through the ports of `domain`.
+//! [`Relay::handle`] takes a request; [`pipeline`] tells its whole life in one function. No request to a model waits for
+//! a database: the catalog is a snapshot in memory, and records go to a journal through the ports of `domain`.
 
 mod admit;
 mod attempt;
@@ -33,7 +33,7 @@ use domain::{
     format::Family,
     ids::ProviderKeyId,
     ledger::Ledger,
-    ports::{Circuits, Clock, Directory, Keyring, Limiter, Recorder},
+    ports::{Circuits, Clock, Directory, Issuers, Keyring, Limiter, Recorder},
 };
 use http::{Request, Response};
 use ipnet::IpNet;
@@ -51,6 +51,8 @@ pub struct Ports {
     pub keyring: Arc<dyn Keyring>,
     /// The journal.
     pub recorder: Arc<dyn Recorder>,
+    /// Asked for kept responses that memory does not hold.
+    pub issuers: Arc<dyn Issuers>,
     /// Rates and slots.
     pub limiter: Arc<dyn Limiter>,
     /// Every account's money.

@@ -13,6 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use domain::{
+    bindings::Binding,
     catalog::{Catalog, Endpoint, ProviderKey},
     fault::{Fault, Kind},
     format::{ApiFormat, Family},
@@ -22,11 +23,13 @@ use http::{
     header::{ACCEPT_ENCODING, CONTENT_TYPE},
 };
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wire::state::fingerprint;
 
 /// Dialling, proxy and TLS together.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may take to look up who issued a response.
+const LOOK_UP: Duration = Duration::from_secs(5);
 /// Bytes of a refusal that are read.
 const ERROR_MAX: usize = 64 * 1024;
 
@@ -43,7 +46,7 @@ pub(crate) async fn serve(
         return Err(Fault::new(Kind::NotAllowed, "this key may not use this API format"));
     }
     core.stored.admit(caller.key.id, arrival.monotonic_us)?;
-    let binding = core.bindings.find(&fingerprint(id.as_bytes()), arrival.unix_us);
+    let binding = issuer_of(core, id, arrival.unix_us).await?;
     if binding.is_some_and(|binding| binding.client != caller.key.id) {
         refused.reason = Some("bound_to_another");
     }
@@ -80,6 +83,25 @@ pub(crate) async fn serve(
     let body = timeout_at(deadline, refusal(source)).await.map_err(late)?;
     let hidden = Hidden { key: &credential, host: &target.host, upstream_model: "", asked: "" };
     handed_on(arrival, status, &headers, &body, &hidden)
+}
+
+/// Who issued a response: as memory has it, else as the database does, for as long as it lasts.
+async fn issuer_of(core: &Core, id: &str, now_us: i64) -> Result<Option<Binding>, Fault> {
+    let thing = fingerprint(id.as_bytes());
+    let known = core.bindings.find(&thing, now_us);
+    if known.is_some() {
+        return Ok(known);
+    }
+    let untold = |detail: String| {
+        let words = "the response cannot be looked up now; try again later";
+        Fault::new(Kind::Unavailable, words).retry_after(LOOK_UP).detail(detail)
+    };
+    let found = timeout(LOOK_UP, core.ports.issuers.find(thing)).await.map_err(|late| untold(late.to_string()))?;
+    let found = found.map_err(|error| untold(error.to_string()))?.filter(|binding| binding.expires_us > now_us);
+    if let Some(binding) = found {
+        core.bindings.bind(thing, binding, now_us);
+    }
+    Ok(found)
 }
 
 /// The issuer, if it may be asked for this caller.

@@ -1,7 +1,11 @@
 //! Who issued what, beyond this process: what earlier processes knew comes back at the start, and what others on the same
-//! database write, such as a predecessor that still answers, is followed. Requests never wait for any of it.
+//! database write, such as a predecessor that still answers, is followed. Only those who ask for a kept response that memory
+//! does not hold wait for the table.
 
-use domain::bindings::Fingerprint;
+use domain::{
+    bindings::{Binding, Fingerprint},
+    ports::{Answer, Issuers, NotTold},
+};
 use relay::{
     Relay,
     bindings::{Bindings, CAPACITY},
@@ -17,6 +21,22 @@ const OVERLAP_US: i64 = 30_000_000;
 /// Rows that are read at once.
 const PAGE: usize = 5_000;
 
+/// The table itself.
+pub(crate) struct Table(pub Db);
+
+impl Issuers for Table {
+    fn find(&self, thing: Fingerprint) -> Answer<Result<Option<Binding>, NotTold>> {
+        let db = self.0.clone();
+        let find = async move {
+            let mut tx = db.read().await?;
+            let found = bindings::find_any_owner(&mut tx, thing).await?;
+            tx.commit().await?;
+            Ok(found)
+        };
+        Answer::Later(Box::pin(async { find.await.map_err(|error: DbError| NotTold(error.to_string())) }))
+    }
+}
+
 /// How far the table was read.
 #[derive(Debug)]
 pub(crate) struct Issued {
@@ -25,10 +45,11 @@ pub(crate) struct Issued {
 }
 
 impl Issued {
-    /// Takes over the newest; what the journal held of them is in the database by now.
+    /// Takes over the newest; what the journal held of them is in the database by now. Half of what memory holds: that is as
+    /// much as it always keeps, and the start waits for it.
     pub(crate) async fn restore(db: &Db, known: &Bindings, now_us: i64) -> Result<Self, DbError> {
         let mut tx = db.read().await?;
-        let newest = bindings::newest_any_owner(&mut tx, CAPACITY).await?;
+        let newest = bindings::newest_any_owner(&mut tx, CAPACITY / 2).await?;
         tx.commit().await?;
         for (thing, binding) in &newest {
             known.bind(*thing, *binding, now_us);

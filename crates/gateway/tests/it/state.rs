@@ -5,14 +5,15 @@ use crate::{
     support::{Ask, MODEL, Wire, fetch, plain, send},
     torture::{KEYS, start, store, terminate, write_documents},
 };
-use domain::bindings::{Binding, LASTS_US};
-use http_body_util::{BodyExt as _, Full};
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
+use domain::{
+    bindings::{Binding, LASTS_US},
+    format::ApiFormat,
 };
+use http_body_util::{BodyExt as _, Full};
+use std::{net::SocketAddr, time::Duration};
 use store::repo::bindings;
 use testkit::{Reply, Upstream, servers::Home};
+use tokio::time::{Instant, sleep};
 
 testkit::on_both![
     a_response_stays_its_callers_after_a_kill_and_after_a_restart,
@@ -74,12 +75,17 @@ async fn what_another_process_issues_is_known_to_this_one_in_moments(home: Home)
     let store = store(&home).await;
     let parts = store::load(&store).await.unwrap();
     let client = parts.client_keys.iter().find(|key| key.name == "a").unwrap().id;
-    let issuer = parts.provider_keys[0].id;
+    let keeps = parts.endpoints.iter().find(|endpoint| endpoint.api_format == ApiFormat::OpenAiCli).unwrap();
+    let issuer = parts.provider_keys.iter().find(|key| key.endpoint_id == keeps.id).unwrap().id;
     let mut tx = store.db().begin().await.unwrap();
     let binding = Binding { client, issuer, expires_us: tx.now_us() + LASTS_US };
-    bindings::bind_any_owner(&mut tx, &[(wire::state::fingerprint(b"resp_2"), binding)]).await.unwrap();
+    let issued = [b"resp_1", b"resp_2"].map(|name| (wire::state::fingerprint(name), binding));
+    bindings::bind_any_owner(&mut tx, &issued).await.unwrap();
     tx.commit().await.unwrap();
 
+    // A kept response is looked up.
+    upstream.push(Reply::raw(200, &[("content-type", "application/json")], r#"{"id":"resp_1"}"#.to_owned()));
+    assert_eq!(kept(address, KEYS[0]).await, (200, r#"{"id":"resp_1"}"#.to_owned()));
     // While nobody is known to have issued it, it is the upstream's to judge.
     let body = format!(r#"{{"model":"{MODEL}","input":"and?","previous_response_id":"resp_2"}}"#);
     let began = Instant::now();
@@ -92,7 +98,7 @@ async fn what_another_process_issues_is_known_to_this_one_in_moments(home: Home)
             break;
         }
         assert!(began.elapsed() < WITHIN, "{status} {text}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(50)).await;
     }
     terminate(child).await;
 }

@@ -1,16 +1,20 @@
 //! What only its issuer understands: whose it is, where it goes, and what becomes of it when its issuer cannot serve.
 
-use crate::support::{Builder, Gateway, Got, MODEL, PROVIDER_KEY, gateway, id, post, request, scripted};
+use crate::support::{
+    Builder, Gateway, Got, Kept, MODEL, PROVIDER_KEY, START_US, gateway, id, post, request, scripted,
+};
 use domain::{
+    bindings::{Binding, Fingerprint},
     format::ApiFormat,
     ids::{ClientKeyId, ProviderKeyId},
+    ports::{Answer, Issuers, NotTold},
     records::Settled,
 };
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 use testkit::{ErrorShape, Limit, Reply, Upstream};
 use wire::state::fingerprint;
 
@@ -296,6 +300,15 @@ async fn thoughts_that_were_converted_go_back_to_their_issuer() {
     assert!(second.requests()[1].json()["input"].to_string().contains("gAOnlyIKnow"));
 }
 
+impl Issuers for Kept {
+    fn find(&self, thing: Fingerprint) -> Answer<Result<Option<Binding>, NotTold>> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Answer::now(Err(NotTold("scripted".to_owned())));
+        }
+        Answer::now(Ok(self.bound.lock().unwrap().get(&thing).copied()))
+    }
+}
+
 /// Asks for what is kept.
 async fn kept(gw: &Gateway, method: Method, path: &str) -> Got {
     gw.send(request(method, &format!("/v1/responses/{path}"), "")).await
@@ -337,6 +350,29 @@ async fn a_kept_response_is_fetched_cancelled_and_deleted_where_it_is_kept() {
         assert_eq!(got.json()["error"]["code"], Value::Null, "{path}");
     }
     assert_eq!(second.requests().len(), asked, "nothing upstream happens");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_response_that_memory_does_not_hold_is_looked_up_for_whom_it_was_issued() {
+    let (first, second) = (scripted([]), scripted([whole(&json!({ "id": "resp_far" }))]));
+    let gw = two_clients(ApiFormat::OpenAiCli, &[&first, &second]).start();
+    let bind = |name: &str, client, expires_us| {
+        let binding = Binding { client, issuer: id(112), expires_us };
+        gw.kept.bound.lock().unwrap().insert(fingerprint(name.as_bytes()), binding);
+    };
+    let own = gw.catalog.client_keys.values().find(|key| key.id != id(20)).unwrap().id;
+    bind("resp_far", own, START_US + 60_000_000);
+    bind("resp_others", id(20), START_US + 60_000_000);
+    bind("resp_over", own, START_US);
+
+    gw.kept.broken.store(true, Ordering::Relaxed);
+    let got = kept(&gw, Method::GET, "resp_far").await;
+    assert_eq!((got.status.as_u16(), got.header("retry-after")), (503, Some("5")), "{}", got.text());
+    gw.kept.broken.store(false, Ordering::Relaxed);
+    for (name, status) in [("resp_others", 404), ("resp_over", 404), ("resp_far", 200)] {
+        assert_eq!(kept(&gw, Method::GET, name).await.status, status, "{name}");
+    }
+    assert_eq!((first.requests().len(), second.requests().len()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use domain::{
+    bindings::{Binding, Fingerprint},
     catalog::{
         Access, Budget, Catalog, ClientKey, Endpoint, EndpointConfig, GlobalModel, GlobalModelConfig, KeyLimits, Model,
         Parts, Provider, ProviderKey, Settings, Tier, TieredPricing, User,
@@ -28,7 +29,7 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
@@ -101,6 +102,7 @@ pub(crate) struct Kept {
     pub progress: Mutex<Vec<Progress>>,
     pub settled: Mutex<Vec<Settled>>,
     pub refused: Mutex<Vec<Refusal>>,
+    pub bound: Mutex<HashMap<Fingerprint, Binding>>,
     pub broken: AtomicBool,
     /// Acknowledgements wait for this.
     pub gate: Mutex<Option<Arc<Semaphore>>>,
@@ -342,6 +344,7 @@ impl Builder {
             ledger: ledger.clone(),
             keyring: Arc::new(OneKey),
             recorder: kept.clone(),
+            issuers: kept.clone(),
             limiter: Arc::new(Local::new(clock.clone(), directory)),
             clock: clock.clone(),
         };

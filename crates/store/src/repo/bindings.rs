@@ -107,6 +107,13 @@ pub async fn after_any_owner(
     tx.rows(AFTER, values).await?.iter().map(read).collect()
 }
 
+/// The binding of one thing; it may have expired.
+pub async fn find_any_owner(tx: &mut Tx, thing: Fingerprint) -> Result<Option<Binding>, DbError> {
+    const FIND: &str = "SELECT hash, api_key_id, provider_key_id, expires_at FROM state_bindings WHERE hash = $1";
+    let row = tx.row(FIND, vec![Uuid::from_bytes(thing).into()]).await?;
+    row.map(|row| Ok(read(&row)?.1)).transpose()
+}
+
 fn read(row: &Row) -> Result<(Fingerprint, Binding), DbError> {
     let binding = Binding {
         client: row.id("api_key_id")?,
