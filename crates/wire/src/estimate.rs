@@ -22,8 +22,10 @@ pub fn prompt_bound(peek: &Peek, image_tokens: u64) -> Option<u64> {
     (!peek.uncountable).then(|| text_bound(peek).saturating_add(seen(peek, image_tokens)))
 }
 
+/// Rerankers bill their query with each document again (<https://docs.voyageai.com/docs/reranker>).
 fn text_bound(peek: &Peek) -> u64 {
-    peek.text_bytes / 2 + parts(peek) * PER_PART_BOUND
+    let again = peek.query_bytes.saturating_mul(u64::from(peek.messages).saturating_sub(1));
+    peek.text_bytes.saturating_add(again) / 2 + parts(peek) * PER_PART_BOUND
 }
 
 fn parts(peek: &Peek) -> u64 {

@@ -159,6 +159,8 @@ pub struct Peek {
     pub text_bytes: u64,
     /// Those of `text_bytes` that are outside ASCII.
     pub wide_bytes: u64,
+    /// Those of `text_bytes` that every one of `messages` may be read with (a reranker's query).
+    pub query_bytes: u64,
     /// Images.
     pub images: u32,
     /// Documents that are not plain text.

@@ -141,7 +141,9 @@ impl Asked {
 
 /// The most tokens that the prompt can have.
 fn prompt_bound(call: &Call, peek: &Peek) -> u64 {
-    let context = context(&call.model, call);
+    // What is a batch of prompts has the room of as many.
+    let several = if call.metered.is_some() { u64::from(peek.messages.max(1)) } else { 1 };
+    let context = context(&call.model, call).map(|context| context.saturating_mul(several));
     let counted = estimate::prompt_bound(peek, call.catalog.settings.image_token_estimate);
     match (counted, context) {
         (Some(counted), Some(context)) => counted.min(context),

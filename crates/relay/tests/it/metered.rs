@@ -193,6 +193,41 @@ async fn an_embedding_is_held_by_its_prompt_and_never_lowered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_is_held_by_all_of_its_text() {
+    // Nano-dollars a token of the prompt; half a token for each byte, 64 for each text, and 2 for parts that round apart.
+    let held = |bytes: i64, texts: i64| NanoUsd((bytes / 2 + texts * 64) * 3_000 + 2);
+    let long = "word ".repeat(400);
+    let text = json!({ "type": "text", "text": long });
+    for (route, body, want) in [
+        // The query goes with each of three documents.
+        ("rerank", json!({ "query": long, "documents": [long, { "text": "ab" }, "cd"] }), held(4 * 2_000 + 4, 3)),
+        ("moderations", json!({ "input": [long, long] }), held(4_000, 2)),
+        ("moderations", json!({ "input": [text] }), held(2_004, 1)),
+        // Two documents that each fill the model's context.
+        (
+            "rerank",
+            json!({ "query": "", "documents": [long.repeat(9), long.repeat(9)] }),
+            NanoUsd(2 * 5_000 * 3_000 + 2),
+        ),
+    ] {
+        let upstream = scripted([answer(r#"{"results":[]}"#)]);
+        let gw = gateway()
+            .upstream(ApiFormat::OpenAi, &upstream)
+            .quota(NanoUsd(1_000_000_000))
+            .with(|builder| {
+                builder.parts.global_models[0].config.context_limit = Some(5_000);
+                builder.parts.global_models[0].price_per_request = Some(NanoUsd(0));
+            })
+            .start();
+        let mut body = body;
+        body["model"] = MODEL.into();
+        let got = gw.post(&format!("/v1/{route}"), &body).await;
+        assert_eq!(got.status.as_u16(), 200, "{route}: {}", got.text());
+        assert_eq!(gw.kept.opened.lock().unwrap()[0].hold, want, "{route}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn embeddings_are_asked_of_another_vendor_and_told_as_they_were_asked_for() {
     let gemini = |text: &str| json!({ "model": "models/up-0", "content": { "parts": [{ "text": text }] }, "outputDimensionality": 2 });
     let of_gemini = |text: &str| json!({ "model": format!("models/{MODEL}"), "content": { "parts": [{ "text": text }] }, "outputDimensionality": 2 });

@@ -71,6 +71,9 @@ pub(super) enum Place {
     Messages,
     /// The same, where numbers are tokens (chat's other routes).
     Prompt,
+    /// What documents are ranked by, and these (rerank; chat's on some servers).
+    Query,
+    Documents,
     /// Several requests in one (Gemini embeddings).
     Requests,
     Request,
@@ -129,7 +132,7 @@ impl Place {
     pub(super) const fn item(self) -> Self {
         match self {
             Self::Messages | Self::Content | Self::System => Self::Block,
-            Self::Prompt | Self::Modalities => self,
+            Self::Prompt | Self::Documents | Self::Modalities => self,
             Self::Requests => Self::Request,
             Self::KeptIds => Self::KeptId,
             Self::Tools => Self::Tool,
@@ -213,6 +216,8 @@ fn chat_root(key: &[u8]) -> Place {
         b"thinking" => Place::Think,
         b"messages" => Place::Messages,
         b"input" | b"prompt" => Place::Prompt,
+        b"query" => Place::Query,
+        b"documents" => Place::Documents,
         b"tools" => Place::Tools,
         b"functions" | b"response_format" | b"suffix" | b"instructions" => Place::Free,
         // Pictures to edit.

@@ -112,7 +112,7 @@ impl<'a> Scan<'a> {
         self.check_type(place)?;
         match place {
             // One message, without its array.
-            Place::Messages | Place::Prompt if !array => {
+            Place::Messages | Place::Prompt | Place::Documents if !array => {
                 self.peek.messages += 1;
                 place = Place::Block;
             }
@@ -156,6 +156,10 @@ impl<'a> Scan<'a> {
             Place::StreamOptions => self.peek.stream_options = Slot::Object { span, empty: level.empty },
             Place::GenerationConfig => self.peek.generation_config = Slot::Object { span, empty: level.empty },
             Place::Free => self.count_raw(&level),
+            Place::Query => {
+                self.count_raw(&level);
+                self.peek.query_bytes += span.len() as u64;
+            }
             Place::System => self.peek.system = Some(span),
             Place::Tools => self.peek.tools_span = Some(span),
             Place::Tool => {
@@ -262,12 +266,16 @@ impl<'a> Scan<'a> {
             }
             Place::ToolHome | Place::KeptId => self.named.id(&mut self.peek, inside),
             Place::StreamOptions | Place::GenerationConfig => self.other(place),
-            Place::Messages | Place::Prompt => {
+            Place::Messages | Place::Prompt | Place::Documents => {
                 self.peek.messages += 1;
                 self.count_text(&text);
                 if place == Place::Prompt && self.levels.len() == 1 {
                     self.peek.prompt_chars += text.chars() as u64;
                 }
+            }
+            Place::Query => {
+                self.count_text(&text);
+                self.peek.query_bytes += text.len() as u64;
             }
             Place::System => {
                 self.peek.system = Some(self.reader.start()..self.reader.end());
