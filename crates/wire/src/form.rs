@@ -14,6 +14,8 @@ use crate::peek::{Field, MODEL_MAX, MODEL_TYPE, Peek, PeekError};
 
 /// Most parts of a form. Vendors take 16 images and a dozen fields.
 pub const PARTS_MAX: usize = 256;
+/// Fields that upstreams read as text even from a file.
+const TEXTS: [&[u8]; 4] = [b"prompt", b"negative_prompt", b"input", b"instructions"];
 /// Most bytes of one part's headers.
 pub const HEAD_MAX: usize = 4096;
 
@@ -128,7 +130,10 @@ pub fn peek_form(content_type: &str, body: &[u8]) -> Result<Peek, PeekError> {
     let mut counted = false;
     while let Some(Part { value: span, head, .. }) = parts.next()? {
         let value = &body[span.clone()];
-        let is_image = head.is_image || head.name.starts_with(b"image") || head.name == b"mask";
+        let is_named_so = head.name.starts_with(b"image") || head.name == b"mask";
+        let is_image = is_named_so || head.is_file && head.is_image && !TEXTS.contains(&head.name);
+        // An upstream reads as text what has no file name, whatever it is said to be.
+        let is_text = !head.is_file || TEXTS.contains(&head.name);
         match head.name {
             b"model" if peek.model.is_some() => return Err(PeekError::DuplicateKey("model")),
             b"model" => peek.model = Some(Field { value: model(value, &head)?, span }),
@@ -136,12 +141,14 @@ pub fn peek_form(content_type: &str, body: &[u8]) -> Result<Peek, PeekError> {
             b"stream" => peek.stream = Some(Field { value: flag(value, &head)?, span }),
             b"n" if std::mem::replace(&mut counted, true) => return Err(PeekError::DuplicateKey("n")),
             b"n" => peek.choices = count(value, &head)?.max(1),
-            _ if is_image => peek.images = peek.images.saturating_add(1),
-            _ if head.is_file => peek.uncountable = true,
             _ => {
-                peek.messages = 1;
-                peek.text_bytes += value.len() as u64;
-                peek.wide_bytes += crate::json::wide(value) as u64;
+                peek.images = peek.images.saturating_add(u32::from(is_image));
+                peek.uncountable |= !is_image && !is_text;
+                if is_text {
+                    peek.messages = 1;
+                    peek.text_bytes += value.len() as u64;
+                    peek.wide_bytes += crate::json::wide(value) as u64;
+                }
             }
         }
     }

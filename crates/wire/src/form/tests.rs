@@ -43,6 +43,23 @@ fn an_edit_of_an_image_is_understood() {
 }
 
 #[test]
+fn text_is_text_even_if_it_is_said_to_be_a_picture() {
+    let png = "\r\nContent-Type: image/png";
+    for (name, images, bytes) in [
+        ("name=prompt", 0, 4),
+        ("name=prompt; filename=a.png", 0, 4),
+        ("name=style", 0, 4),
+        ("name=other; filename=a.png", 1, 0),
+        ("name=image; filename=a.png", 1, 0),
+        // By its URL, or in base64.
+        ("name=image", 1, 4),
+    ] {
+        let peek = read(&[("name=model", b"m"), (&format!("{name}{png}"), b"text")]);
+        assert_eq!((peek.images, peek.text_bytes, peek.uncountable), (images, bytes, false), "{name}");
+    }
+}
+
+#[test]
 fn what_is_in_a_recording_does_not_show() {
     let peek =
         read(&[("name=\"file\"; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg", b"ID3"), ("name=\"model\"", b"w")]);
