@@ -177,6 +177,7 @@ pub(crate) struct Exchange {
     call: upstream::Call,
     wire: Wire,
     wants_stream: bool,
+    generates: bool,
     first_event: Duration,
     timeout: Duration,
     total: Instant,
@@ -274,6 +275,7 @@ impl Exchange {
             },
             wire: draft.wire,
             wants_stream: call.is_stream,
+            generates: call.generates(),
             first_event,
             timeout,
             total,
@@ -286,8 +288,8 @@ impl Exchange {
 
     /// Sends it and reads until the answer is committed or judged.
     pub(crate) async fn run(self) -> Result<Box<Commit>> {
-        let Self { client, call, wire, wants_stream, first_event, timeout, total, max_bytes, accepted, recast, .. } =
-            self;
+        let Self { client, call, wire, wants_stream, generates, first_event, timeout, total, .. } = self;
+        let Self { max_bytes, accepted, recast, .. } = self;
         let sent = Instant::now();
         let (own, name) =
             if wants_stream { (sent + first_event, Deadline::FirstEvent) } else { (sent + timeout, Deadline::Whole) };
@@ -298,7 +300,7 @@ impl Exchange {
             Ok(Err(error)) => return Err(unsent(&error)),
             Err(deadline) => return Err(Failure::late(deadline)),
         };
-        let mut commit = match begin(answer, wire, timeout, max_bytes, &accepted, within)? {
+        let mut commit = match begin(answer, (wire, wants_stream), timeout, max_bytes, &accepted, within)? {
             Begun::Accepted(commit) => commit,
             Begun::Refused(judged) => return Err(judged.await),
         };
@@ -309,7 +311,7 @@ impl Exchange {
             }
             Shape::Stream => inspect::stream(&mut commit, sent, first_event, timeout, total).await,
             Shape::Whole => inspect::whole(&mut commit, sent, sent + timeout, total).await,
-            Shape::Opaque if commit.recast.is_some() => {
+            Shape::Opaque if generates || commit.recast.is_some() => {
                 Err(Failure::new(Verdict::EndpointFault, "the answer is neither JSON nor events"))
             }
             Shape::Opaque => inspect::opaque(&mut commit, sent, sent + timeout, total).await,
@@ -355,7 +357,7 @@ enum Begun {
 /// Judges an answer by its head, and sets up how its body is read.
 fn begin(
     answer: upstream::Answer,
-    wire: Wire,
+    (wire, wants_stream): (Wire, bool),
     timeout: Duration,
     max_bytes: u64,
     accepted: &HeaderValue,
@@ -379,7 +381,8 @@ fn begin(
         failure
     };
     let coding = coding.map_err(|()| fails(Verdict::EndpointFault, "the answer has an unknown content-encoding"))?;
-    let shape = shape_of(&headers).ok_or_else(|| fails(Verdict::EndpointFault, "the answer is an HTML page"))?;
+    let shape =
+        shape_of(&headers, wants_stream).ok_or_else(|| fails(Verdict::EndpointFault, "the answer is an HTML page"))?;
     let broken_coding = |_| fails(Verdict::Transient, "the answer's coding cannot be set up");
     // A coded stream is decoded for good, as is what the client did not ask for; else a coded whole body passes as it
     // is, and is decoded beside.
@@ -428,18 +431,30 @@ fn recast_whole(commit: &mut Commit) -> Result<()> {
     Ok(())
 }
 
-/// Tells streams, JSON and other bytes apart; `None` is a page for people.
-fn shape_of(headers: &HeaderMap) -> Option<Shape> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    let is = |name: &str| kind.eq_ignore_ascii_case(name);
+/// Tells streams, JSON and other bytes apart; `None` is a page for people. What is not said is what was asked for.
+fn shape_of(headers: &HeaderMap, wants_stream: bool) -> Option<Shape> {
+    let Some(kind) = kind_of(headers) else {
+        return Some(if wants_stream { Shape::Stream } else { Shape::Whole });
+    };
     let ends_with_json = kind.len() >= 4 && kind.as_bytes()[kind.len() - 4..].eq_ignore_ascii_case(b"json");
     match () {
-        () if is("text/event-stream") => Some(Shape::Stream),
-        () if is("text/html") || is("application/xhtml+xml") => None,
+        () if kind.eq_ignore_ascii_case("text/event-stream") => Some(Shape::Stream),
+        () if is_page(headers) => None,
         () if ends_with_json => Some(Shape::Whole),
         () => Some(Shape::Opaque),
     }
+}
+
+/// Whether an answer is a page for people.
+pub(crate) fn is_page(headers: &HeaderMap) -> bool {
+    let is = |name: &str| kind_of(headers).is_some_and(|kind| kind.eq_ignore_ascii_case(name));
+    is("text/html") || is("application/xhtml+xml")
+}
+
+/// An answer's content type without its parameters.
+fn kind_of(headers: &HeaderMap) -> Option<&str> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(kind.split(';').next().unwrap_or_default().trim()).filter(|kind| !kind.is_empty())
 }
 
 /// The verdict on a request that got no answer.

@@ -1,6 +1,6 @@
 //! Failover, retries, deadlines and rests; what each fault comes to is in `faults`.
 
-use crate::support::{Got, MODEL, PROVIDER_KEY, ask, gateway, scripted};
+use crate::support::{Got, MODEL, PROVIDER_KEY, WIRES, ask, gateway, scripted};
 use domain::format::ApiFormat;
 use serde_json::json;
 use std::time::Duration;
@@ -190,4 +190,31 @@ async fn a_connection_is_kept_for_the_next_request_and_one_that_was_closed_costs
     assert_eq!(gw.post(&path, &body).await.status, 200);
     assert_eq!(upstream.connections(), 3);
     assert!(gw.kept.attempts.lock().unwrap().is_empty(), "nothing failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_generated_answer_is_read_as_what_was_asked_for_or_is_none() {
+    for format in WIRES {
+        for stream in [false, true] {
+            let answer = || Reply::text(["hel", "lo"]).usage(12, 90);
+            let (path, body) = ask(format, stream);
+            let upstream = scripted([answer().without_header("content-type")]);
+            let gw = gateway().upstream(format, &upstream).start();
+            let got = gw.post(&path, &body).await;
+            assert_eq!(got.status, 200, "{format} {stream}: {}", got.text());
+            assert_eq!(gw.settled().usage.tokens.output, 90, "{format} {stream}: billed as reported");
+
+            for kind in ["text/plain; charset=utf-8", "application/octet-stream"] {
+                let others = answer().without_header("content-type").header("content-type", kind);
+                let (first, second) = (scripted([others]), scripted([answer()]));
+                let gw = gateway().upstream(format, &first).upstream(format, &second).start();
+                let got = gw.post(&path, &body).await;
+                assert_eq!((got.status.as_u16(), second.requests().len()), (200, 1), "{format} {stream} {kind}");
+                let settled = gw.settled();
+                let said = settled.candidates[0].error_message.clone().unwrap_or_default();
+                assert!(said.contains("neither JSON nor events"), "{format} {stream} {kind}: {said}");
+                assert_eq!(settled.usage.tokens.output, 90, "{format} {stream} {kind}");
+            }
+        }
+    }
 }
