@@ -9,9 +9,9 @@ mod sanitise;
 mod verdict;
 mod waiting;
 
-pub(crate) use exchange::{Changes, Commit, Failure, Sending, Shape, Tap};
+pub(crate) use exchange::{Changes, Commit, Failure, Sending, Shape, Tap, is_page};
 pub(crate) use request::Targets;
-pub(crate) use sanitise::{Hidden, sanitise, without_key};
+pub(crate) use sanitise::{Hidden, masked, sanitise, without_key};
 pub(crate) use verdict::judge;
 
 use crate::{

@@ -3,7 +3,7 @@
 
 use crate::{
     Core,
-    attempt::{Hidden, request, sanitise},
+    attempt::{Hidden, is_page, masked, request, sanitise},
     bindings,
     body::{Body, Passed, Source},
     directory::Caller,
@@ -77,6 +77,9 @@ pub(crate) async fn serve(
     let upstream::Answer { status, headers, body, .. } = answer.map_err(|error| unreached(error.to_string()))?;
     let source = Source::new(body, None, core.bounds.max_response_bytes);
     if status.is_success() {
+        if is_page(&headers) {
+            return Err(unreached("the answer is an HTML page".to_owned()));
+        }
         let body = Body::passed(Passed::new(source, silence));
         return Ok(respond::passed(arrival, status, &headers, caller.is_admin(), body));
     }
@@ -151,7 +154,8 @@ fn handed_on(
     hidden: &Hidden<'_>,
 ) -> Result<Response<Body>, Fault> {
     let facts = wire::read_error(body);
-    let detail = || format!("status {status}: {}", facts.message.clone().unwrap_or_default());
+    // Some vendors repeat the key that they refuse.
+    let detail = || masked(format!("status {status}: {}", facts.message.clone().unwrap_or_default()), hidden.key);
     match status.as_u16() {
         429 => {
             let wait = crate::attempt::limits::retry_after(headers).unwrap_or(Duration::from_secs(5));

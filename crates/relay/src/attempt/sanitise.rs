@@ -24,6 +24,11 @@ pub(crate) struct Hidden<'a> {
 /// What an upstream said, as it may be recorded and logged: operators see all of it but the key.
 pub(crate) fn without_key(core: &Core, key: &ProviderKey, message: String) -> String {
     let Ok(secret) = core.ports.keyring.open(key) else { return message };
+    masked(message, &secret)
+}
+
+/// The same, with the key at hand.
+pub(crate) fn masked(message: String, secret: &Secret) -> String {
     let mut clean = Cow::Borrowed(message.as_bytes());
     mask_key(&mut clean, secret.expose().as_bytes());
     match clean {

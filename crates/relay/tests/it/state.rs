@@ -14,8 +14,13 @@ use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
 use testkit::{ErrorShape, Limit, Reply, Upstream};
+use tracing::{Subscriber, field::Field, span};
 use wire::state::fingerprint;
 
 /// The credential of a second client key.
@@ -388,6 +393,7 @@ async fn what_an_upstream_says_of_a_kept_response_is_handed_on_without_its_secre
         ("not cancellable", refusal(400, "Cannot cancel a synchronous response."), 400, Some("Cannot cancel")),
         ("its key", refusal(400, &format!("bad {PROVIDER_KEY} here")), 400, Some("bad *** here")),
         ("our credential", refusal(401, "Incorrect API key"), 502, None),
+        ("a page", Reply::raw(200, &[("content-type", "text/html; charset=utf-8")], "<html>nginx</html>"), 502, None),
         ("no server of the vendor", Reply::raw(404, &[("content-type", "text/html")], "<html>nginx</html>"), 502, None),
         ("overload", Reply::error(ErrorShape::Server), 502, None),
         ("rate", rate_limited(), 429, None),
@@ -408,6 +414,50 @@ async fn what_an_upstream_says_of_a_kept_response_is_handed_on_without_its_secre
     upstream.push(stream(events).chunked_at([10]).stall_after(2));
     let got = kept(&gw, Method::GET, "resp_1?stream=true").await;
     assert!(got.aborted, "silence ends it");
+}
+
+/// Keeps the fields of every event.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = self.0.lock().unwrap();
+        event.record(&mut |field: &Field, value: &dyn Debug| text.extend([format!("{field}={value:?} ")]));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_repeats_our_key_is_logged_without_it() {
+    let upstream = scripted([response("resp_1", &[])]);
+    let gw = two_clients(ApiFormat::OpenAiCli, &[&upstream]).start();
+    assert_eq!(respond(&gw, &json!({ "model": MODEL, "input": "hi" })).await.status, 200);
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    for status in [401, 500] {
+        let body = json!({ "error": { "message": format!("Incorrect API key: {PROVIDER_KEY}."), "type": "x" } });
+        upstream.push(Reply::raw(status, &[("content-type", "application/json")], body.to_string()));
+        let got = kept(&gw, Method::GET, "resp_1").await;
+        let text = std::mem::take(&mut *log.0.lock().unwrap());
+        assert!(text.contains("Incorrect API key: ***."), "{text}");
+        assert!(!text.contains(PROVIDER_KEY) && !got.text().contains("Incorrect"), "{text} {}", got.text());
+    }
 }
 
 #[tokio::test(start_paused = true)]
