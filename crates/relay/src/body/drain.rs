@@ -63,10 +63,16 @@ async fn read_on(core: &Core, mut source: Source, tap: &mut Tap, rest: Bytes, en
         piece = match next.unwrap_or(Ok(None)) {
             Ok(Some(Ok(piece))) => piece,
             Ok(None) if core.shutdown.is_cancelled() => return false,
-            Ok(None) => return !matches!(tap, Tap::Stream(_)) && tap.finish_whole(),
+            Ok(None) => return ends_well(tap),
             Ok(Some(Err(_))) | Err(_) => return false,
         };
     }
+}
+
+/// Whether an answer that has ended is whole: some servers leave the last blank line out, and chat's closing frame.
+fn ends_well(tap: &mut Tap) -> bool {
+    let Tap::Stream(stream) = tap else { return tap.finish_whole() };
+    stream.finish() == Some(Frame::Closing) || stream.seen().all_choices_finished
 }
 
 /// Feeds a piece; true at a stream's closing frame.

@@ -281,6 +281,31 @@ async fn a_client_that_leaves_in_a_stream_pays_what_was_relayed_or_what_is_drain
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drained_chat_stream_may_end_without_its_closing_frame() {
+    let chunk = |delta: &str, finish: &str| {
+        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n")
+    };
+    let first = chunk("{\"content\":\"hi\"}", "null");
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":90}}";
+    let stop = chunk("{}", "\"stop\"");
+    for (sse, drained) in [
+        (format!("{first}{stop}{usage}"), true),
+        (format!("{first}{usage}\n\ndata: [DONE]"), true),
+        (format!("{first}{usage}\n\n"), false),
+    ] {
+        let reply = Reply::raw(200, &[("content-type", "text/event-stream")], sse.clone());
+        let upstream = scripted([reply.chunked_at([first.len()]).gap(Duration::from_secs(1))]);
+        let gw = with_policy(OnDisconnect::Drain).upstream(ApiFormat::OpenAi, &upstream).start();
+        leave_at(&gw, &Gate::new(), ApiFormat::OpenAi, true).await;
+        gw.idle().await;
+        let usage = gw.settled().usage;
+        let source = if drained { UsageSource::Upstream } else { UsageSource::Estimated };
+        assert_eq!(usage.usage_source, source, "{sse}");
+        assert!(!drained || (usage.tokens.input, usage.tokens.output) == (12, 90), "{sse}: {:?}", usage.tokens);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn draining_ends_after_a_minute() {
     let upstream = scripted([healthy().stall_after(3)]);
     let gw = with_policy(OnDisconnect::Drain).upstream(ApiFormat::Claude, &upstream).start();
