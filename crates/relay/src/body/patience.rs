@@ -19,7 +19,7 @@ pub(super) struct Patience {
     /// When the upstream was last read.
     read: Instant,
     client_waits: bool,
-    /// When the client was handed the last bytes of an answer that is no stream.
+    /// When the client was handed what it has not asked on from yet.
     handed: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -34,8 +34,8 @@ impl Patience {
 
     /// The client was handed something.
     pub(super) fn hand_on(&mut self) {
-        self.client_waits = true;
-        if self.name == Deadline::Whole {
+        // Of several pieces the first: the client's time begins with it.
+        if !mem::replace(&mut self.client_waits, true) {
             self.handed = Instant::now();
         }
     }
@@ -77,5 +77,29 @@ impl Patience {
     /// When the upstream was last read.
     pub(super) fn read(&self) -> Instant {
         self.read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clients_time_with_several_pieces_is_not_the_upstreams() {
+        let second = Duration::from_secs(1);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut patience = Patience::new(Shape::Whole, Instant::now(), 3 * second);
+        advance(second).await;
+        for _ in 0..3 {
+            patience.hand_on();
+            advance(second).await;
+        }
+        patience.go_on();
+        advance(second).await;
+        assert_eq!(patience.poll(&mut cx), Poll::Pending, "2 of 3 seconds are used");
+        advance(2 * second).await;
+        assert_eq!(patience.poll(&mut cx), Poll::Ready(()));
     }
 }
