@@ -163,9 +163,7 @@ impl Conversions {
 
     /// The request for a route on another wire.
     pub(crate) fn of(&self, route: &Route) -> Arc<Conversed> {
-        let wire = wire_of(route.endpoint.api_format.family());
-        let issuer = Some(self.issuer(route.key.id)).filter(|issuer| self.issuers().contains(issuer));
-        let target = Target { wire, quirks: quirks(&route.endpoint), issuer };
+        let target = self.target(route);
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, conversed)) = done.iter().find(|(known, _)| *known == target) {
             return conversed.clone();
@@ -173,6 +171,24 @@ impl Conversions {
         let conversed = Arc::new(self.converted(&target));
         done.push((target, conversed.clone()));
         conversed
+    }
+
+    fn target(&self, route: &Route) -> Target {
+        let wire = wire_of(route.endpoint.api_format.family());
+        let issuer = Some(self.issuer(route.key.id)).filter(|issuer| self.issuers().contains(issuer));
+        Target { wire, quirks: quirks(&route.endpoint), issuer }
+    }
+
+    /// How many conversions these routes may want; each is kept while the request lasts.
+    pub(crate) fn wanted<'r>(&self, routes: impl IntoIterator<Item = &'r Route>) -> usize {
+        let mut targets: Vec<Target> = Vec::new();
+        for route in routes.into_iter().filter(|route| self.concerns(route)) {
+            let target = self.target(route);
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        targets.len()
     }
 
     fn converted(&self, target: &Target) -> Conversed {

@@ -126,10 +126,11 @@ where
         return Err(journal_away("the journal does not write"));
     }
 
-    let concerns = |route| prompt.conversions.concerns(route);
-    if call.request_type.is_convertible() && call.catalog.routes(call.model.id).iter().any(concerns) {
-        let bytes = prompt.body.len();
-        core.budget.add(&mut prompt.share, bytes).await?; // its conversion is about as long
+    if call.request_type.is_convertible() {
+        // Each is about as long as the request.
+        let conversions = prompt.conversions.wanted(call.catalog.routes(call.model.id));
+        let bytes = prompt.body.len().saturating_mul(conversions);
+        core.budget.add(&mut prompt.share, bytes).await?;
     }
     let eligible = schedule::eligible(&call.catalog, &call.facts(&prompt.conversions, arrival.unix_us));
     if eligible.candidates.is_empty() && !counts {

@@ -394,3 +394,25 @@ async fn a_body_that_cannot_be_converted_is_the_callers_fault() {
     assert!(got.json()["error"]["param"].as_str().unwrap().starts_with("messages.0"), "{}", got.text());
     assert_eq!(upstream.requests().len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_conversion_that_is_kept_is_in_the_memory_budget() {
+    const MIB: usize = 1024 * 1024;
+    let (path, mut body) = ask(ApiFormat::Claude, false);
+    body["messages"][0]["content"] = "word ".repeat(MIB / 5).into();
+    // The request, and one conversion for both upstreams of the chat wire, or another for Gemini's.
+    for (others, budget, status) in [
+        (&[ApiFormat::OpenAi, ApiFormat::OpenAi][..], 3, 200),
+        (&[ApiFormat::OpenAi, ApiFormat::Gemini], 3, 503),
+        (&[ApiFormat::OpenAi, ApiFormat::Gemini], 4, 200),
+    ] {
+        let upstream = scripted([Reply::text(["hello"])]);
+        let gw = others
+            .iter()
+            .fold(gateway(), |builder, format| builder.upstream(*format, &upstream))
+            .with(|builder| builder.bounds.request_budget = budget * MIB)
+            .start();
+        let got = gw.post(&path, &body).await;
+        assert_eq!(got.status.as_u16(), status, "{others:?} {budget}: {}", got.text());
+    }
+}
