@@ -67,19 +67,22 @@ impl Named {
 
 /// The thing that the inside of a string names: itself, or what was put into an envelope.
 pub(crate) fn named(raw: &[u8]) -> Fingerprint {
-    if raw.starts_with(SEALED_MARK)
-        && let Some(thing) = enveloped(raw)
-    {
-        return thing;
-    }
-    let raw = &raw[..raw.len().min(READ_MAX * ESCAPE_MAX)];
-    if memchr::memchr(b'\\', raw).is_some() { fingerprint(unescape(raw).as_bytes()) } else { fingerprint(raw) }
+    let raw = &raw[..raw.len().min(ENVELOPE_READ * ESCAPE_MAX)];
+    let unescaped;
+    let text = if memchr::memchr(b'\\', raw).is_some() {
+        unescaped = unescape(raw);
+        unescaped.as_bytes()
+    } else {
+        raw
+    };
+    let sealed = text.starts_with(SEALED_MARK).then(|| enveloped(text)).flatten();
+    sealed.unwrap_or_else(|| fingerprint(text))
 }
 
 /// The signature in an envelope, behind its four lines.
-fn enveloped(raw: &[u8]) -> Option<Fingerprint> {
-    let letters = raw.len().min(ENVELOPE_READ);
-    let text = STANDARD.decode(&raw[..letters - letters % 4]).ok()?;
+fn enveloped(text: &[u8]) -> Option<Fingerprint> {
+    let letters = text.len().min(ENVELOPE_READ);
+    let text = STANDARD.decode(&text[..letters - letters % 4]).ok()?;
     text.splitn(5, |byte| *byte == b'\n').nth(4).map(fingerprint)
 }
 
@@ -94,7 +97,8 @@ mod tests {
         let escaped = plain.replace('/', "\\/").replace('=', "\\u003d");
         let sealed = seal_envelope(Wire::Gemini, "0011223344556677", &plain, false);
         let want = fingerprint(plain.as_bytes());
-        for text in [&plain, &escaped, &sealed] {
+        let escaped_seal = sealed.replace('A', "\\u0041").replace('/', "\\/");
+        for text in [&plain, &escaped, &sealed, &escaped_seal] {
             assert_eq!(named(text.as_bytes()), want, "{text}");
         }
         assert_eq!(named(b"resp_1"), fingerprint(b"resp_1"));

@@ -88,6 +88,15 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The text to compare a word with, escapes undone: all of it, or more of its start than any word has.
+    pub(crate) fn word(&self) -> Cow<'a, [u8]> {
+        const LONGEST: usize = 64;
+        match self.shrink {
+            0 => Cow::Borrowed(self.raw),
+            _ => Cow::Owned(self.bounded(LONGEST).into_bytes()),
+        }
+    }
+
     /// The text, cut at a character's border to at most `most` bytes.
     pub(crate) fn bounded(&self, most: usize) -> String {
         // An escape takes six bytes at most for one of text.

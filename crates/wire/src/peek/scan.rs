@@ -291,13 +291,15 @@ impl<'a> Scan<'a> {
             Place::ImageData => self.peek.images += 1,
             Place::Reference(media) | Place::Source(media @ Media::Image) => self.reference(media, &text),
             Place::Source(_) => self.peek.uncountable = true,
-            _ => self.word(place, text.raw, &text),
+            _ => self.word(place, &text),
         }
         Ok(())
     }
 
     /// Strings out of closed sets of words.
-    fn word(&mut self, place: Place, word: &[u8], text: &Text<'_>) {
+    fn word(&mut self, place: Place, text: &Text<'_>) {
+        let word = text.word();
+        let word = word.as_ref();
         match place {
             Place::ThinkType => self.peek.thinking.asked |= matches!(word, b"enabled" | b"adaptive"),
             Place::BareEffort => self.peek.thinking.asked |= !is_no_effort(word),
@@ -339,7 +341,7 @@ impl<'a> Scan<'a> {
 
     /// A URL: content if it is a data URL, else a name for it.
     fn reference(&mut self, media: Media, text: &Text<'_>) {
-        let data = is_inline(text.raw).then_some((0, 0));
+        let data = is_inline(&text.word()).then_some((0, 0));
         match self.levels.last_mut() {
             // Other members may tell what it is.
             Some(Level { place: Place::Source(_), note, .. }) => {
@@ -454,9 +456,9 @@ fn is_no_effort(word: &[u8]) -> bool {
 }
 
 /// A data URL, or data without one: nothing that must be fetched.
-fn is_inline(raw: &[u8]) -> bool {
-    let scheme = raw.get(..5).unwrap_or(raw);
-    scheme.eq_ignore_ascii_case(b"data:") || memchr::memmem::find(&raw[..raw.len().min(16)], b":").is_none()
+fn is_inline(url: &[u8]) -> bool {
+    let scheme = url.get(..5).unwrap_or(url);
+    scheme.eq_ignore_ascii_case(b"data:") || memchr::memchr(b':', &url[..url.len().min(16)]).is_none()
 }
 
 /// A non-negative integer as written in JSON.

@@ -410,6 +410,32 @@ fn what_only_its_issuer_understands_is_found_wherever_it_is_named() {
 }
 
 #[test]
+fn words_are_read_with_their_escapes_undone() {
+    type Reads = fn(&Peek) -> bool;
+    let rows: [(Wire, &str, Reads); 9] = [
+        (Wire::Responses, r#""input":[{"type":"item_refer\u0065nce","id":"msg_1","x":1}]"#, |peek| {
+            peek.named.len() == 1 && peek.uncountable
+        }),
+        (Wire::Responses, r#""input":[{"type":"re\u0061soning","id":"rs_1","summary":[]}]"#, |peek| {
+            peek.named.len() == 1 && peek.named[0].sealed
+        }),
+        (Wire::Responses, r#""tools":[{"type":"image\u005fgeneration"}]"#, |peek| peek.image_output),
+        (Wire::Anthropic, r#""cache_control":{"ttl":"1\u0068"}"#, |peek| peek.cache.one_hour),
+        (Wire::Anthropic, r#""thinking":{"type":"enabl\u0065d"}"#, |peek| peek.thinking.asked),
+        (Wire::Chat, r#""reasoning_effort":"n\u006fne""#, |peek| !peek.thinking.asked),
+        (Wire::Chat, r#""messages":[{"content":[{"type":"aud\u0069o"}]}]"#, |peek| peek.uncountable),
+        (Wire::Chat, r#""messages":[{"content":[{"image_url":{"url":"https\u003a//a/b"}}]}]"#, |peek| peek.uncountable),
+        (Wire::Gemini, r#""contents":[{"parts":[{"inlineData":{"mimeType":"image\/png","data":"x"}}]}]"#, |peek| {
+            peek.images == 1
+        }),
+    ];
+    for (wire, members, reads) in rows {
+        let peek = generate(wire, &format!(r#"{{"model":"m",{members}}}"#));
+        assert!(reads(&peek), "{members}: {peek:?}");
+    }
+}
+
+#[test]
 fn of_too_many_signatures_the_last_ones_count_and_too_many_ids_are_told() {
     let blocks: Vec<String> =
         (0..NAMED_MAX + 5).map(|number| format!(r#"{{"type":"thinking","signature":"s{number}"}}"#)).collect();

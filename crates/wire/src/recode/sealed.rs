@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::{
     convert::SEALED_MARK,
-    json::{Reader, Token},
+    json::{Reader, Text, Token},
     splice::Edit,
     state::{Fingerprint, named},
 };
@@ -54,7 +54,7 @@ struct Open {
 
 /// Finds what has to go: envelopes, and what `foreign` says that another has issued. Nothing if the body is not valid JSON.
 pub fn strip_sealed(body: &[u8], foreign: impl Fn(Fingerprint) -> bool) -> Unsealed {
-    let goes = |text: &[u8]| text.starts_with(SEALED_MARK) || foreign(named(text));
+    let goes = |text: &Text<'_>| text.word().starts_with(SEALED_MARK) || foreign(named(text.raw));
     let mut found = Unsealed::default();
     let mut reader = Reader::new(body);
     let mut open: Vec<Open> = Vec::new();
@@ -71,7 +71,7 @@ pub fn strip_sealed(body: &[u8], foreign: impl Fn(Fingerprint) -> bool) -> Unsea
                 }
             }
             Token::Text(text) => {
-                text_value(&mut open, text.raw, reader.start()..reader.end(), &goes, &mut found);
+                text_value(&mut open, &text, reader.start()..reader.end(), &goes, &mut found);
                 element(&mut open, reader.start()..reader.end(), false, &mut found);
             }
             Token::Number(_) | Token::Bool(_) | Token::Null => {
@@ -82,7 +82,13 @@ pub fn strip_sealed(body: &[u8], foreign: impl Fn(Fingerprint) -> bool) -> Unsea
     found
 }
 
-fn text_value(open: &mut [Open], text: &[u8], at: Range<usize>, goes: &impl Fn(&[u8]) -> bool, found: &mut Unsealed) {
+fn text_value(
+    open: &mut [Open],
+    text: &Text<'_>,
+    at: Range<usize>,
+    goes: &impl Fn(&Text<'_>) -> bool,
+    found: &mut Unsealed,
+) {
     let depth = open.len();
     let in_list = depth >= 2 && open[depth - 2].array;
     let Some(object) = open.last_mut().filter(|object| !object.array) else { return };
@@ -92,9 +98,9 @@ fn text_value(open: &mut [Open], text: &[u8], at: Range<usize>, goes: &impl Fn(&
         }
         b"signature" | b"data" | b"encrypted_content" if in_list && goes(text) => object.goes = true,
         b"id" if in_list && depth == ITEM && goes(text) => object.foreign = true,
-        b"type" if depth == ITEM && text == b"reasoning" => object.thought = true,
-        b"role" if depth == MESSAGE => object.answers = text == b"assistant",
-        b"type" if depth == BLOCK && text == b"tool_use" => open[MESSAGE - 1].calls = true,
+        b"type" if depth == ITEM && *text.word() == *b"reasoning" => object.thought = true,
+        b"role" if depth == MESSAGE => object.answers = *text.word() == *b"assistant",
+        b"type" if depth == BLOCK && *text.word() == *b"tool_use" => open[MESSAGE - 1].calls = true,
         _ => {}
     }
 }
@@ -201,6 +207,18 @@ mod tests {
                 "gA",
                 r#"{"input":[{"type":"message","id":"msg_1"}]}"#,
                 false,
+            ),
+            (
+                r#"{"input":[{"id":"rs_\u0031","type":"re\u0061soning","summary":[]},7]}"#,
+                "rs_1",
+                r#"{"input":[7]}"#,
+                false,
+            ),
+            (
+                r#"{"messages":[{"role":"assist\u0061nt","content":[{"signature":"A"},{"type":"tool\u005fuse"}]}]}"#,
+                "A",
+                r#"{"messages":[{"role":"assist\u0061nt","content":[{"type":"tool\u005fuse"}]}]}"#,
+                true,
             ),
             // Only a thought goes by its id.
             (
