@@ -2,7 +2,7 @@
 
 use super::{Answered, Asked, Converted, Quirks, Refused, parse, request};
 use crate::{
-    Usage, Wire,
+    Usage, Wire, gemini,
     ir::{Json, object},
     lists::token_count,
     loss::Loss,
@@ -37,6 +37,9 @@ pub fn count_request(
         return Err(Refused::unsupported("", NO_COUNT));
     }
     let mut body = parse(body)?;
+    if from == Wire::Gemini {
+        gemini::camel(&mut body);
+    }
     if let Some(whole) = body.take_if("generateContentRequest", |whole| from == Wire::Gemini && !whole.is_void()) {
         body = whole;
         let model = body.take_str("model").unwrap_or_default();

@@ -283,6 +283,10 @@ fn tokens_are_counted_on_three_wires() {
     let back = value(&back.bytes);
     assert_eq!((&back["model"], &back["max_tokens"]), (&json!("up"), &Value::Null));
     assert_eq!(back["messages"][0]["content"][0]["text"], "hi");
+    let snake = json!({ "generate_content_request": { "model": "models/up", "system_instruction": { "parts": [{ "text": "s" }] },
+        "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }] } });
+    let there = count_request(G, A, snake.to_string().as_bytes(), &Asked::default(), Quirks::default()).unwrap();
+    assert_eq!(value(&there.bytes), back, "the vendor takes either spelling");
     assert!(count_request(A, C, body, &asked, Quirks::default()).is_err());
     let told = |wire| match wire {
         A => json!({ "input_tokens": 7 }),
