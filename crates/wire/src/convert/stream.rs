@@ -11,6 +11,7 @@ use crate::{
     error::render_stream,
     gemini,
     ir::{Event, Finish, Json},
+    json,
     loss::Loss,
     openai_chat, openai_responses,
     sse::{Fields, Lines},
@@ -283,7 +284,7 @@ impl Stream {
     }
 
     fn frame_read(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        let data = data.trim_ascii();
+        let data = json::trim(data);
         if data.is_empty() {
             return Ok(());
         }

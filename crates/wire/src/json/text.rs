@@ -106,6 +106,14 @@ impl<'a> Text<'a> {
     }
 }
 
+/// `bytes` without the spaces of JSON around them, which are fewer than ASCII's: no parser takes a form feed for one.
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\n' | b'\r' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
 /// Bytes outside ASCII.
 pub(crate) fn wide(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| !byte.is_ascii()).count()

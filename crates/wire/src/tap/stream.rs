@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Wire,
-    json::Walker,
+    json::{self, Walker},
     sse::{Fields, Lines},
 };
 
@@ -212,6 +212,6 @@ impl<const N: usize> Prefix<N> {
     }
 
     fn get(&self) -> &[u8] {
-        self.bytes[..self.len].trim_ascii()
+        json::trim(&self.bytes[..self.len])
     }
 }

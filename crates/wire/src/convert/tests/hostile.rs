@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::support::{WIRES, answer, many, memory};
 use crate::{
-    Wire,
+    StreamTap, Wire,
     convert::{Asked, EVENT_MAX, Ending, Quirks, Refused, Stream, request, response},
 };
 
@@ -241,4 +241,20 @@ fn an_event_of_too_many_values_is_refused() {
     let event = format!("data: {{\"choices\":[{}0]}}\n\n", "0,".repeat(300_000));
     let refused = stream.feed(event.as_bytes(), &mut Vec::new());
     assert!(matches!(refused, Err(Refused::Invalid { .. })), "it takes 32 times the memory of its text");
+}
+
+#[test]
+fn no_space_but_jsons_own_is_passed_over_around_an_event() {
+    let memory = memory();
+    let data = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+    for (space, good) in [(" ", true), ("\t", true), ("\u{c}", false), ("\u{b}", false)] {
+        for data in [format!("{space}{data}{space}"), format!("{space}[DONE]"), space.to_owned()] {
+            let mut stream = Stream::new(Wire::Chat, Wire::Anthropic, &answer(&memory));
+            let fed = stream.feed(format!("data: {data}\n\n").as_bytes(), &mut Vec::new());
+            assert_eq!(fed.is_ok(), good, "{data:?}: {fed:?}");
+            let mut tap = StreamTap::new(Wire::Chat);
+            tap.next(format!("data: {data}\n\n").as_bytes());
+            assert_eq!(tap.seen().broken_json, !good, "the tap reads it alike: {data:?}");
+        }
+    }
 }
