@@ -8,6 +8,8 @@ mod output;
 pub(crate) mod stream;
 mod types;
 
+pub(crate) use input::is_elsewhere;
+
 use crate::ir::{Json, Members};
 
 /// Members of a request that an answer repeats.

@@ -93,7 +93,8 @@ fn refuse(request: &Request) -> Result<(), Refused> {
     }
     for part in request.turns.iter().flat_map(|turn| &turn.parts) {
         if let Kind::Foreign(whole) = &part.kind
-            && matches!(whole.get("type").str(), Some("item_reference" | "input_file" | "file"))
+            && (matches!(whole.get("type").str(), Some("input_file" | "file"))
+                || (part.extra.wire == Wire::Responses && openai_responses::is_elsewhere(whole)))
         {
             return Err(Refused::unsupported(&part.extra.at, "it refers to what only its vendor keeps"));
         }

@@ -3,7 +3,7 @@
 use crate::{
     Wire,
     convert::Refused,
-    ir::{Extra, Json, Kind, Media, Part, Role, Source, Turn},
+    ir::{Extra, Json, Key, Kind, Media, Part, Role, Source, Turn},
 };
 
 pub(super) const WIRE: Wire = Wire::Responses;
@@ -128,4 +128,18 @@ fn reasoning(item: &mut Json) -> Option<Kind> {
     let texts: Vec<String> = summary.into_iter().filter_map(|mut part| part.take_str("text")).collect();
     let redacted = texts.is_empty();
     Some(Kind::Thinking { texts, signature: item.take_str("encrypted_content"), redacted })
+}
+
+/// Whether an item or a part stands for what its vendor keeps, or is the conversation before it, which only the vendor reads:
+/// nothing of it is in here.
+pub(crate) fn is_elsewhere(item: &Json) -> bool {
+    let kind = item.get("type").str().unwrap_or_default();
+    let said = |(name, value): &&(Key, Json)| name.as_str() != "type" && !matches!(value, Json::Null);
+    match kind {
+        "item_reference" | "compaction" => true,
+        "image_generation_call" => item.get("result").str().is_none_or(str::is_empty),
+        // A thought may be lost.
+        "reasoning" => false,
+        _ => item.get("id").str().is_some() && item.members().iter().filter(said).count() == 1,
+    }
 }

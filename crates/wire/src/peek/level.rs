@@ -37,6 +37,7 @@ pub(super) struct Note {
     pub(super) unsorted: u32,
     /// Its id, as an input item.
     pub(super) id: Option<(usize, usize)>,
+    /// Members that say more than its type and are not null.
     pub(super) members: u32,
     /// It stands for an item that is kept at its issuer.
     pub(super) refers: bool,
@@ -44,4 +45,12 @@ pub(super) struct Note {
     pub(super) thought: bool,
     /// … that is in it, encrypted.
     pub(super) signed: bool,
+    /// It is a picture that was made …
+    pub(super) picture: bool,
+    /// … and that is in it.
+    pub(super) drawn: bool,
+    /// What is encrypted in it, on the wire where that is not always a thought.
+    pub(super) sealed: Option<(usize, usize)>,
+    /// It stands for all that was said before it, encrypted.
+    pub(super) compacted: bool,
 }

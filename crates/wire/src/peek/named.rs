@@ -8,6 +8,7 @@ use crate::state::Named;
 /// How much was named so far.
 #[derive(Debug, Default)]
 pub(super) struct Count {
+    /// Ids, and what else cannot be taken out.
     ids: usize,
     signatures: usize,
     /// Where the signatures are in [`Peek::named`].
@@ -16,6 +17,15 @@ pub(super) struct Count {
 
 impl Count {
     pub(super) fn id(&mut self, peek: &mut Peek, at: Range<usize>) {
+        self.stays(peek, at, true);
+    }
+
+    /// What is no id, and cannot be taken out.
+    pub(super) fn kept(&mut self, peek: &mut Peek, at: Range<usize>) {
+        self.stays(peek, at, false);
+    }
+
+    fn stays(&mut self, peek: &mut Peek, at: Range<usize>, id: bool) {
         if at.is_empty() {
             return;
         }
@@ -23,7 +33,7 @@ impl Count {
         if self.ids > NAMED_MAX {
             peek.more_named = true;
         } else {
-            peek.named.push(Named { at, sealed: false, id: true });
+            peek.named.push(Named { at, sealed: false, id });
         }
     }
 

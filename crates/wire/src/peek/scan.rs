@@ -63,7 +63,6 @@ impl<'a> Scan<'a> {
         match token {
             Token::Key(key) => {
                 level.empty = false;
-                level.note.members += 1;
                 level.named = match level.place {
                     Place::None | Place::Free => Place::None,
                     of => key.key().map_or(Place::None, |key| of.child(self.wire, &key)),
@@ -81,6 +80,7 @@ impl<'a> Scan<'a> {
         }
         level.empty = false;
         let place = if level.array { level.place.item() } else { level.named };
+        level.note.members += u32::from(place != Place::BlockType && !matches!(token, Token::Null));
         match token {
             Token::Open { array } => self.open(place, array),
             Token::Text(text) => self.text(place, text),
@@ -143,13 +143,8 @@ impl<'a> Scan<'a> {
     fn close(&mut self, level: Level) {
         let span = level.start..self.reader.end();
         let note = level.note;
-        if let Some((from, to)) = note.id.filter(|_| level.place == Place::Block) {
-            // An item of nothing but its id is a reference, too; a thought that came along needs none.
-            if note.thought && !note.signed {
-                self.named.sealed(&mut self.peek, from..to, true);
-            } else if note.refers || note.members == 1 {
-                self.named.id(&mut self.peek, from..to);
-            }
+        if level.place == Place::Block {
+            self.issued(note);
         }
         match level.place {
             Place::Root if self.levels.is_empty() => self.peek.root_empty = level.empty,
@@ -183,6 +178,26 @@ impl<'a> Scan<'a> {
                 self.peek.cache.bare.push(if level.empty { Bare::Only(at) } else { Bare::Last(at) });
             }
             _ => {}
+        }
+    }
+
+    /// What only its issuer understands of an input item.
+    fn issued(&mut self, note: Note) {
+        if let Some((from, to)) = note.sealed {
+            if note.compacted {
+                // Without it the conversation has no beginning: it goes to its issuer, or nowhere.
+                self.named.kept(&mut self.peek, from..to);
+            } else {
+                self.named.sealed(&mut self.peek, from..to, false);
+            }
+        }
+        let Some((from, to)) = note.id else { return };
+        // A thought that came along needs no id.
+        if note.thought && !note.signed {
+            self.named.sealed(&mut self.peek, from..to, true);
+        } else if note.refers || note.members == 1 || (note.picture && !note.drawn) {
+            self.peek.uncountable = true;
+            self.named.id(&mut self.peek, from..to);
         }
     }
 
@@ -253,9 +268,13 @@ impl<'a> Scan<'a> {
             }
             Place::Signature => {
                 self.count_text(&text);
-                self.named.sealed(&mut self.peek, inside, false);
+                let late = self.wire == Wire::Responses;
                 if let Some(note) = self.note() {
                     note.signed = true;
+                    note.sealed = late.then_some((inside.start, inside.end));
+                }
+                if !late {
+                    self.named.sealed(&mut self.peek, inside, false);
                 }
             }
             Place::ItemId => {
@@ -288,7 +307,12 @@ impl<'a> Scan<'a> {
                 self.remote(place);
                 self.named.id(&mut self.peek, inside);
             }
-            Place::ImageData => self.peek.images += 1,
+            Place::ImageData => {
+                self.peek.images += 1;
+                if let Some(note) = self.note() {
+                    note.drawn = text.len() > 0;
+                }
+            }
             Place::Reference(media) | Place::Source(media @ Media::Image) => self.reference(media, &text),
             Place::Source(_) => self.peek.uncountable = true,
             _ => self.word(place, &text),
@@ -318,6 +342,8 @@ impl<'a> Scan<'a> {
             Place::BlockType => {
                 note.refers = word == b"item_reference";
                 note.thought = word == b"reasoning";
+                note.compacted = word == b"compaction";
+                note.picture = word == b"image_generation_call";
                 if word == b"image" {
                     note.media = Some(Media::Image);
                 }

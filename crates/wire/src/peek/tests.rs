@@ -153,6 +153,8 @@ fn what_is_elsewhere_cannot_be_counted() {
         (Wire::Responses, r#""previous_response_id":null"#, false),
         (Wire::Responses, r#""conversation":{"id":"conv_1"}"#, true),
         (Wire::Responses, r#""input":[{"type":"item_reference","id":"msg_1"}]"#, true),
+        (Wire::Responses, r#""input":[{"type":"image_generation_call","id":"ig_1","result":null}]"#, true),
+        (Wire::Responses, r#""input":[{"type":"image_generation_call","id":"ig_1","result":"iVBOR"}]"#, false),
         (Wire::Responses, r#""input":[{"type":"reasoning","content":null,"encrypted_content":"x"}]"#, false),
         (Wire::Gemini, r#""cachedContent":"cachedContents/1""#, true),
         (Wire::Gemini, r#""cached_content":"cachedContents/1""#, true),
@@ -359,6 +361,22 @@ fn what_only_its_issuer_understands_is_found_wherever_it_is_named() {
             &["gAA"],
         ),
         (Wire::Responses, r#"{"input":[{"id":"rs_1","type":"reasoning","summary":[]}]}"#, &[], &["rs_1"]),
+        // What says nothing of itself stands for what is kept.
+        (
+            Wire::Responses,
+            r#"{"input":[{"id":"msg_1","type":null},{"type":"message","id":"msg_2","content":null},{"id":"rs_1","type":"reasoning"},
+                {"type":"image_generation_call","id":"ig_1"},{"id":"ig_2","type":"image_generation_call","status":"completed","result":null},
+                {"type":"image_generation_call","id":"ig_3","result":"iVBOR"},{"type":"web_search_call","id":"ws_1","status":"completed"}]}"#,
+            &["msg_1", "msg_2", "ig_1", "ig_2"],
+            &["rs_1"],
+        ),
+        // Without the conversation before it nothing can be answered.
+        (
+            Wire::Responses,
+            r#"{"input":[{"encrypted_content":"gAB","id":"cmp_1","type":"compaction"},{"type":"compaction","encrypted_content":"gAC"}]}"#,
+            &["gAB", "gAC"],
+            &[],
+        ),
         (
             Wire::Responses,
             r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"file_1"}]}],

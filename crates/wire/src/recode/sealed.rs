@@ -41,6 +41,8 @@ struct Open {
     /// Of an item: its id is that of what another has issued, which counts if it is a thought.
     foreign: bool,
     thought: bool,
+    /// It stands for the whole conversation before it, which nobody can do without.
+    compacted: bool,
     /// Of an array: the end of its last element that stays, and what goes behind that.
     kept_end: Option<usize>,
     run: Option<Range<usize>>,
@@ -98,7 +100,11 @@ fn text_value(
         }
         b"signature" | b"data" | b"encrypted_content" if in_list && goes(text) => object.goes = true,
         b"id" if in_list && depth == ITEM && goes(text) => object.foreign = true,
-        b"type" if depth == ITEM && *text.word() == *b"reasoning" => object.thought = true,
+        b"type" if depth == ITEM => {
+            let word = text.word();
+            object.thought = *word == *b"reasoning";
+            object.compacted = *word == *b"compaction";
+        }
         b"role" if depth == MESSAGE => object.answers = *text.word() == *b"assistant",
         b"type" if depth == BLOCK && *text.word() == *b"tool_use" => open[MESSAGE - 1].calls = true,
         _ => {}
@@ -106,7 +112,7 @@ fn text_value(
 }
 
 fn close(open: &mut [Open], mut closed: Open, end: usize, found: &mut Unsealed) {
-    closed.goes |= closed.foreign && closed.thought;
+    closed.goes = (closed.goes && !closed.compacted) || (closed.foreign && closed.thought);
     let depth = open.len();
     if closed.array
         && let Some(run) = closed.run.take()
@@ -219,6 +225,12 @@ mod tests {
                 "A",
                 r#"{"messages":[{"role":"assist\u0061nt","content":[{"type":"tool\u005fuse"}]}]}"#,
                 true,
+            ),
+            (
+                r#"{"input":[{"encrypted_content":"gA","type":"compaction"}]}"#,
+                "gA",
+                r#"{"input":[{"encrypted_content":"gA","type":"compaction"}]}"#,
+                false,
             ),
             // Only a thought goes by its id.
             (

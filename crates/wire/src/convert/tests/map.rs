@@ -171,9 +171,15 @@ fn what_cannot_be_left_out_is_refused_by_name() {
     let audio = json!({ "role": "user", "content": [{ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } }] });
     let file =
         json!({ "role": "user", "content": [{ "type": "image", "source": { "type": "file", "file_id": "f" } }] });
-    let rows: [(&str, Wire, Wire, Value, &str); 8] = [
+    let item = |item: Value| json!({ "input": [{ "role": "user", "content": "hi" }, item] });
+    let rows: [(&str, Wire, Wire, Value, &str); 13] = [
         ("14", C, A, chat(&json!({ "n": 2 })), "/n"),
         ("24", R, A, json!({ "input": "hi", "previous_response_id": "resp_1" }), "/previous_response_id"),
+        ("24", R, A, item(json!({ "type": "item_reference", "id": "msg_1" })), "/input/1"),
+        ("24", R, A, item(json!({ "type": "web_search_call", "id": "ws_1", "status": null })), "/input/1"),
+        ("24", R, A, item(json!({ "type": "image_generation_call", "id": "ig_1" })), "/input/1"),
+        ("24", R, A, item(json!({ "type": "image_generation_call", "id": "ig_1", "result": null })), "/input/1"),
+        ("27", R, A, item(json!({ "type": "compaction", "id": "cmp_1", "encrypted_content": "gA" })), "/input/1"),
         ("25", R, A, json!({ "input": "hi", "background": true }), "/background"),
         ("30", C, A, chat(&json!({ "modalities": ["text", "audio"] })), "/modalities"),
         ("33", A, C, claude(&json!({ "mcp_servers": [{ "name": "x" }] })), "/mcp_servers"),
