@@ -95,6 +95,14 @@ impl Choices {
         Ok(None)
     }
 
+    /// Whether the upstream has said of each why it ended.
+    pub(super) fn finished(&self) -> bool {
+        self.lanes.iter().all(|lane| match &lane.decoder {
+            Decoder::Chat(decoder) => decoder.finished(),
+            Decoder::Gemini(decoder) => decoder.finished(),
+        })
+    }
+
     /// The first answer is about to end the stream: the others end before it.
     pub(super) fn end(&mut self, context: &Context, out: &mut Vec<u8>, loss: &mut Loss) {
         for index in self.lanes.iter().map(|lane| lane.choice).collect::<Vec<_>>() {

@@ -185,7 +185,8 @@ impl Stream {
         if self.lines.in_frame() {
             self.frame_ended(out)?;
         }
-        if !self.ended {
+        // Where one of several answers broke off, so did the stream.
+        if !self.ended && self.choices.finished() {
             let mut events = std::mem::take(&mut self.events);
             match &mut self.decoder {
                 Decoder::Chat(decoder) => decoder.end(&mut events),

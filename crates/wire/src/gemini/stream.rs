@@ -163,6 +163,11 @@ impl Decoder {
         out.push(Event::Close);
     }
 
+    /// Whether the upstream has said why generation ended.
+    pub(crate) const fn finished(&self) -> bool {
+        self.finished
+    }
+
     /// The end of the bytes: usage may come behind the finish.
     pub(crate) fn end(&mut self, out: &mut Vec<Event>) {
         if self.finished {

@@ -165,6 +165,11 @@ impl Decoder {
         out.push(Event::End);
     }
 
+    /// Whether the upstream has said why generation ended.
+    pub(crate) const fn finished(&self) -> bool {
+        self.finished
+    }
+
     /// The end of the bytes: an end of the answer only behind its finish.
     pub(crate) fn end(&mut self, out: &mut Vec<Event>) {
         if self.finished {

@@ -158,6 +158,42 @@ fn a_cut_stream_is_not_ended_as_if_it_were_whole() {
     }
 }
 
+#[test]
+fn a_stream_of_which_one_answer_is_cut_is_not_ended_as_if_it_were_whole() {
+    let chat = |at: u64, finish: &str| {
+        format!(r#"data: {{"choices":[{{"index":{at},"delta":{{"content":"a"}},"finish_reason":{finish}}}]}}"#) + "\n\n"
+    };
+    let gemini = |at: u64, finish: &str| {
+        format!(
+            r#"data: {{"candidates":[{{"index":{at},"content":{{"parts":[{{"text":"a"}}]}},"finishReason":{finish}}}]}}"#
+        ) + "\n\n"
+    };
+    let memory = memory();
+    for (from, to) in [(Wire::Chat, Wire::Gemini), (Wire::Gemini, Wire::Chat)] {
+        let event = |at: u64, done: bool| match (from, done) {
+            (Wire::Chat, done) => chat(at, if done { "\"stop\"" } else { "null" }),
+            (_, done) => gemini(at, if done { "\"STOP\"" } else { "null" }),
+        };
+        let run = |second_done: bool| {
+            let mut stream = Stream::new(from, to, &answer(&memory));
+            let mut out = Vec::new();
+            for piece in [event(1, false), event(0, true), event(1, second_done)] {
+                stream.feed(piece.as_bytes(), &mut out).unwrap();
+            }
+            (stream.finish(&mut out).unwrap(), String::from_utf8(out).unwrap())
+        };
+        let (ending, text) = run(false);
+        assert_eq!(ending, Ending::Cut, "{from:?}-{to:?}: {text}");
+        for end in ["[DONE]", "finishReason"] {
+            assert!(!text.contains(end), "{from:?}-{to:?}: {text}");
+        }
+        let (ending, text) = run(true);
+        assert_eq!(ending, Ending::Whole, "{from:?}-{to:?}: {text}");
+        let reason = if to == Wire::Chat { "\"stop\"" } else { "\"STOP\"" };
+        assert_eq!(text.matches(reason).count(), 2, "{from:?}-{to:?}: {text}");
+    }
+}
+
 /// Feeds a stream that never ends what it begins, and tells the most that was held.
 fn held_by(from: Wire, to: Wire, mut event: impl FnMut(usize) -> String) -> usize {
     let memory = memory();
