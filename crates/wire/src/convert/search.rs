@@ -44,9 +44,10 @@ pub(crate) fn tool(whole: &Json, extra: &Extra, to: Wire, loss: &mut Loss) -> Js
         _ => {}
     }
     for (name, list) in [("allowed_domains", allowed), ("blocked_domains", blocked)] {
-        match to {
-            Wire::Anthropic => out.put_some(name, list),
-            Wire::Responses => out.put_some(&format!("filters.{name}"), list),
+        match (to, name) {
+            (Wire::Anthropic, _) => out.put_some(name, list),
+            // Its filters only allow.
+            (Wire::Responses, "allowed_domains") => out.put_some("filters.allowed_domains", list),
             _ if list.is_some() => extra.lose(name, LACKS, loss),
             _ => {}
         }

@@ -243,6 +243,11 @@ fn a_search_keeps_the_options_that_both_have() {
         asked(R, C, &body)["web_search_options"],
         json!({ "user_location": { "type": "approximate", "approximate": { "city": "Oslo" } }, "search_context_size": "low" })
     );
+    let blocks = json!({ "messages": [{ "role": "user", "content": "hi" }], "max_tokens": 99, "tools": [{
+        "type": "web_search_20250305", "name": "web_search", "blocked_domains": ["b.example"],
+    }] });
+    assert_eq!(asked(A, R, &blocks)["tools"][0], json!({ "type": "web_search" }));
+    assert_eq!(lost(A, R, &blocks), ["/tools/0/blocked_domains"]);
     let none = Quirks { web_search: false, ..Quirks::default() };
     let sent = request(R, C, &serde_json::to_vec(&body).unwrap(), &Asked::default(), none).unwrap();
     assert_eq!(value(&sent.bytes)["web_search_options"], Value::Null);
