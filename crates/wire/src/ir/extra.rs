@@ -55,16 +55,18 @@ fn report(wire: Wire, value: &Json, at: &str, loss: &mut Loss) {
             Json::Object(_) if below.matches('/').count() < 4 && !is_one(name) => {
                 report(wire, value, &below, loss);
             }
-            _ if is_harmless(wire, at, name) => loss.note(below, ONLY_SOURCE),
+            _ if is_harmless(wire, at, name, value) => loss.note(below, ONLY_SOURCE),
             _ => loss.add(below, ONLY_SOURCE),
         }
     }
 }
 
 /// What changes the price of an answer and not the answer: where to cache, what of the history to clear, and which
-/// tools to send when they are needed (they are sent at once). And what Codex says of itself and of groups of tools.
-fn is_harmless(wire: Wire, at: &str, name: &str) -> bool {
+/// tools to send when they are needed (they are sent at once). And what Codex says of itself and of groups of tools, and
+/// the sources of what was said before, which clients send back as they got them.
+fn is_harmless(wire: Wire, at: &str, name: &str, value: &Json) -> bool {
     match wire {
+        Wire::Anthropic if name == "citations" => at.starts_with("/messages/") && matches!(value, Json::Array(_)),
         Wire::Anthropic => matches!(name, "cache_control" | "context_management" | "defer_loading"),
         Wire::Responses => name == "client_metadata" || (name == "description" && at.starts_with("/tools/")),
         Wire::Chat | Wire::Gemini => false,

@@ -112,6 +112,9 @@ fn some_losses_are_missed_and_others_are_not() {
     let tool = |more: &str| with("tools", json!([{ "name": "f", "input_schema": {}, more: true }]));
     let document = json!({ "type": "document", "source": { "type": "text", "media_type": "text/plain", "data": "x" }, "citations": { "enabled": true } });
     let cited = claude(&json!([{ "role": "user", "content": [document] }]));
+    let source = json!({ "type": "web_search_result_location", "url": "https://a.example", "title": "A", "encrypted_index": "", "cited_text": "" });
+    let said = json!({ "type": "text", "text": "so", "citations": [source] });
+    let echoed = claude(&json!([user("hi"), { "role": "assistant", "content": [said] }, user("on")]));
     let clear = json!({ "edits": [{ "type": "clear_tool_uses_20250919" }] });
     let inner = json!({ "type": "function", "name": "f", "parameters": {} });
     let group = json!({ "type": "namespace", "name": "n", "description": "d", "tools": [inner] });
@@ -123,6 +126,7 @@ fn some_losses_are_missed_and_others_are_not() {
         (0, R, json!({ "input": "hi", "client_metadata": { "a": "b" } }), Some("/client_metadata"), false),
         (27, A, with("context_management", clear), Some("/context_management"), false),
         (40, A, cited, Some("/messages/0/content/0/citations"), true),
+        (40, A, echoed, Some("/messages/1/content/0/citations"), false),
         (44, A, with("cache_control", json!({ "type": "ephemeral" })), Some("/cache_control"), false),
         (68, A, tool("defer_loading"), Some("/tools/0/defer_loading"), false),
         (69, A, tool("eager_input_streaming"), None, false),
