@@ -3,6 +3,8 @@
 //! Address, title and the part of the text that rests on them cross; what a vendor needs to find a source again, and
 //! sources without an address, are of its own wire.
 
+use std::collections::HashMap;
+
 use crate::{
     Wire,
     ir::{Citation, Json, Kind, Part, Response, object},
@@ -30,19 +32,34 @@ pub(super) fn collect(response: &mut Response, loss: &mut Loss) {
         }
         Wire::Gemini => {
             let Some(inner) = &mut response.inner else { return };
-            let Some(part) = first_text(&mut response.parts) else { return };
-            let text = part.text().unwrap_or_default();
-            part.citations = gemini(inner.rest.get("groundingMetadata"), Some(text));
-            if !part.citations.is_empty() {
+            let texts = texts_by_index(&response.parts);
+            let Some(first) = texts.values().min().copied() else { return };
+            // Where the index leads to no text, as to a thought, that of the answer is meant.
+            let place = |index: u64| texts.get(&index).copied().unwrap_or(first);
+            let found = gemini(inner.rest.get("groundingMetadata"), |index| response.parts[place(index)].text());
+            let found: Vec<_> = found.into_iter().map(|(index, citation)| (place(index), citation)).collect();
+            if !found.is_empty() {
                 inner.rest.take("groundingMetadata.groundingChunks");
                 inner.rest.take("groundingMetadata.groundingSupports");
+            }
+            for (at, citation) in found {
+                response.parts[at].citations.push(citation);
             }
         }
     }
 }
 
-fn first_text(parts: &mut [Part]) -> Option<&mut Part> {
-    parts.iter_mut().find(|part| matches!(part.kind, Kind::Text(_)))
+/// The first text that says something: others do not outlast the conversion.
+pub(super) fn first_text(parts: &mut [Part]) -> Option<&mut Part> {
+    parts.iter_mut().find(|part| matches!(&part.kind, Kind::Text(text) if !text.is_empty()))
+}
+
+/// Where the texts that say something are among `parts`, by the number that each had at its vendor's.
+fn texts_by_index(parts: &[Part]) -> HashMap<u64, usize> {
+    let says = |part: &Part| matches!(&part.kind, Kind::Text(text) if !text.is_empty());
+    let number = |part: &Part| part.extra.at.rsplit('/').next()?.parse().ok();
+    let texts = parts.iter().enumerate().filter(|(_, part)| says(part));
+    texts.filter_map(|(at, part)| Some((number(part)?, at))).collect()
 }
 
 fn take_from_parts(response: &mut Response, name: &str, read: fn(&Json) -> Option<Citation>) {
@@ -90,8 +107,9 @@ pub(crate) fn openai(one: &Json) -> Option<Citation> {
     Some(Citation { url: text_of(node, "url")?, title: text_of(node, "title"), range })
 }
 
-/// The pages that an answer is grounded on, once for each passage; passages are counted in bytes of `text`.
-pub(crate) fn gemini(grounding: &Json, text: Option<&str>) -> Vec<Citation> {
+/// The pages that an answer is grounded on, once for each passage, with the number of the part that the passage is of;
+/// passages are counted in bytes of what `text` tells of that part.
+pub(crate) fn gemini<'t>(grounding: &Json, text: impl Fn(u64) -> Option<&'t str>) -> Vec<(u64, Citation)> {
     let list = |name: &str| if let Json::Array(items) = grounding.get(name) { items.as_slice() } else { &[] };
     let chunks = list("groundingChunks");
     let read = |chunk: &Json| {
@@ -100,24 +118,29 @@ pub(crate) fn gemini(grounding: &Json, text: Option<&str>) -> Vec<Citation> {
     };
     let mut found = Vec::new();
     let mut cited = vec![false; chunks.len()];
-    for support in list("groundingSupports") {
+    // Each of them walks through the text.
+    for support in list("groundingSupports").iter().take(MOST) {
+        if found.len() >= MOST {
+            break;
+        }
+        let Json::Array(indices) = support.get("groundingChunkIndices") else { continue };
         let segment = support.get("segment");
+        let part = segment.get("partIndex").u64().unwrap_or_default();
         let characters = |bytes: u64| {
-            let before = text?.get(..usize::try_from(bytes).ok()?)?;
+            let before = text(part)?.get(..usize::try_from(bytes).ok()?)?;
             u64::try_from(before.chars().count()).ok()
         };
         let start = characters(segment.get("startIndex").u64().unwrap_or_default());
         let range = start.zip(segment.get("endIndex").u64().and_then(characters));
-        let Json::Array(indices) = support.get("groundingChunkIndices") else { continue };
         for at in indices.iter().filter_map(Json::u64).filter_map(|at| usize::try_from(at).ok()) {
-            if let Some(citation) = chunks.get(at).and_then(read).filter(|_| found.len() < MOST) {
-                found.push(Citation { range, ..citation });
+            if let Some(citation) = chunks.get(at).filter(|_| found.len() < MOST).and_then(read) {
+                found.push((part, Citation { range, ..citation }));
                 cited[at] = true;
             }
         }
     }
     let uncited = chunks.iter().zip(cited).filter(|(_, cited)| !cited);
-    found.extend(uncited.filter_map(|(chunk, _)| read(chunk)).take(MOST));
+    found.extend(uncited.filter_map(|(chunk, _)| Some((0, read(chunk)?))).take(MOST));
     found
 }
 
@@ -156,13 +179,14 @@ pub(crate) fn to_openai(citation: &Citation, start: u64, length: u64, nested: bo
 /// Sources with the place and the text of the part that rests on them, where both are known.
 pub(crate) fn to_gemini<'c>(cited: impl IntoIterator<Item = (&'c Citation, Option<(u64, &'c str)>)>) -> Option<Json> {
     let (mut chunks, mut supports): (Vec<Json>, Vec<Json>) = (Vec::new(), Vec::new());
+    let mut known = HashMap::new();
     for (citation, part) in cited {
-        let page = object! { "web": object! { "uri": &citation.url, "title": citation.title.as_ref() } };
-        let at = chunks.iter().position(|chunk| *chunk == page).unwrap_or_else(|| {
-            chunks.push(page);
+        let at = *known.entry((&citation.url, &citation.title)).or_insert_with(|| {
+            chunks.push(object! { "web": object! { "uri": &citation.url, "title": citation.title.as_ref() } });
             chunks.len() - 1
         });
-        if let Some((index, text)) = part {
+        // Each of them walks through the text.
+        if let Some((index, text)) = part.filter(|_| supports.len() < MOST) {
             let bytes = |characters: u64| {
                 let skipped = usize::try_from(characters).ok().and_then(|skipped| text.char_indices().nth(skipped));
                 skipped.map_or(text.len(), |(at, _)| at)

@@ -70,7 +70,7 @@ fn merged(turns: &[Turn], names: &CallNames<'_>, third: bool, loss: &mut Loss) -
     let mut contents: Vec<(&'static str, Vec<Json>)> = Vec::new();
     for turn in turns {
         turn.extra.open(WIRE, loss);
-        let mut list = parts::encode_signed(&turn.parts, names, loss)?;
+        let (mut list, _) = parts::encode_signed(&turn.parts, names, loss)?;
         if matches!(turn.role, Role::System | Role::Developer) {
             for item in &mut list {
                 let text = item.get("text").str().unwrap_or_default();
@@ -229,20 +229,18 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
     if !same {
         response.lose_others(loss);
     }
-    let mut list = Vec::new();
+    let (mut list, mut places) = (Vec::new(), Vec::new());
     if same {
         list.extend(response.parts.iter().filter_map(|part| parts::encode(part, &[], loss).ok().flatten()));
     } else {
         match parts::encode_signed(&response.parts, &[], loss) {
-            Ok(parts) => list = parts,
+            Ok(encoded) => (list, places) = encoded,
             Err(refused) => loss.add(refused.pointer(), "the target has no such content"),
         }
     }
     if !same || response.inner.is_some() {
-        let cited = response.parts.iter().flat_map(|part| {
-            let text = part.text();
-            let place = list.iter().position(|item| text.is_some() && item.get("text").str() == text);
-            let place = place.map(|at| at as u64).zip(text);
+        let cited = response.parts.iter().enumerate().flat_map(|(at, part)| {
+            let place = places.get(at).copied().flatten().zip(part.text());
             part.citations.iter().map(move |citation| (citation, place))
         });
         if let Some(grounding) = cite::to_gemini(cited) {

@@ -190,11 +190,16 @@ fn as_object(text: &str) -> Option<Json> {
 /// Members of a result that hold its text: what went well, under two names, and what did not.
 const TEXTS: [&str; 3] = ["output", "result", "error"];
 
-/// Parts with each thought's signature on the part after it, where this wire has it.
-pub(super) fn encode_signed(parts: &[Part], names: &CallNames<'_>, loss: &mut Loss) -> Result<Vec<Json>, Refused> {
+/// Parts with each thought's signature on the part after it, where this wire has it; and the place of each part.
+pub(super) fn encode_signed(
+    parts: &[Part],
+    names: &CallNames<'_>,
+    loss: &mut Loss,
+) -> Result<(Vec<Json>, Vec<Option<u64>>), Refused> {
     let mut out = Vec::with_capacity(parts.len());
+    let mut places = vec![None; parts.len()];
     let mut pending: Option<&String> = None;
-    for part in parts {
+    for (part, place) in parts.iter().zip(&mut places) {
         if let Kind::Thinking { signature, texts, redacted } = &part.kind {
             if let Some(before) = pending.take() {
                 out.push(object! { "text": "", "thoughtSignature": before });
@@ -209,10 +214,11 @@ pub(super) fn encode_signed(parts: &[Part], names: &CallNames<'_>, loss: &mut Lo
         if !matches!(part.kind, Kind::Thinking { .. }) {
             item.put_some("thoughtSignature", pending.take());
         }
+        *place = Some(out.len() as u64);
         out.push(item);
     }
     if let Some(signature) = pending {
         out.push(object! { "text": "", "thoughtSignature": signature });
     }
-    Ok(out)
+    Ok((out, places))
 }

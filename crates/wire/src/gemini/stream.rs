@@ -78,10 +78,10 @@ impl Decoder {
         if self.open != Some(false) {
             return;
         }
-        let found = cite::gemini(candidate.get("groundingMetadata"), None);
+        let found = cite::gemini(candidate.get("groundingMetadata"), |_| None);
         if !found.is_empty() {
             candidate.take("groundingMetadata.groundingChunks");
-            out.extend(found.into_iter().map(|citation| Event::Delta(Delta::Citation(Box::new(citation)))));
+            out.extend(found.into_iter().map(|(_, citation)| Event::Delta(Delta::Citation(Box::new(citation)))));
         }
     }
 

@@ -150,3 +150,61 @@ fn sources_come_with_the_text_of_a_stream() {
         }
     }
 }
+
+/// What an answer says of its sources, and what of it was lost.
+fn crossed(from: Wire, to: Wire, body: &Value) -> (Value, Vec<String>) {
+    let memory = Memory::default();
+    let there = response(from, to, &serde_json::to_vec(body).unwrap(), &answer(&memory)).unwrap();
+    (value(&there.bytes), there.loss.items().iter().map(|lost| lost.pointer.clone()).collect())
+}
+
+/// Row 86: of several texts, each keeps its own sources.
+#[test]
+fn a_passage_is_of_the_part_that_it_names() {
+    let cite = |url: &str| json!([{ "type": "web_search_result_location", "url": url, "title": "X", "encrypted_index": "E", "cited_text": "w" }]);
+    let claude = json!({ "content": [
+        { "type": "text", "text": "one" }, { "type": "text", "text": "twó", "citations": cite("https://b.example") },
+        { "type": "text", "text": "three", "citations": cite("https://c.example") },
+    ], "stop_reason": "end_turn" });
+    let (gemini, _) = crossed(A, G, &claude);
+    let (chat, lost) = crossed(G, C, &gemini);
+    let places: Vec<Value> = chat["choices"][0]["message"]["annotations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["url_citation"])
+        .map(|one| json!([one["start_index"], one["end_index"], one["url"]]))
+        .collect();
+    assert_eq!(places, [json!([3, 6, "https://b.example"]), json!([6, 11, "https://c.example"])]);
+    assert_eq!(lost, Vec::<String>::new());
+    // A thought in the same words is not the text.
+    let same = json!({ "status": "completed", "output": [
+        { "type": "reasoning", "summary": [{ "type": "summary_text", "text": "See Séé this." }] }, cited(R)["output"][0],
+    ] });
+    let (gemini, _) = crossed(R, G, &same);
+    let candidate = &gemini["candidates"][0];
+    assert_eq!(candidate["content"]["parts"][0]["thought"], true);
+    assert_eq!(candidate["groundingMetadata"]["groundingSupports"][0]["segment"]["partIndex"], 1);
+    // An index that leads to a thought is meant for the text.
+    let mut thinks = cited(G);
+    let text = thinks["candidates"][0]["content"]["parts"][0].clone();
+    thinks["candidates"][0]["content"]["parts"] = json!([{ "text": "hm", "thought": true }, text]);
+    let (chat, _) = crossed(G, C, &thinks);
+    assert_eq!(chat["choices"][0]["message"]["annotations"], cited(C)["choices"][0]["message"]["annotations"]);
+}
+
+/// Row 86: more passages than anybody reads do not cost more than their number.
+#[test]
+fn passages_are_bounded() {
+    let support = json!({ "segment": { "endIndex": 4 }, "groundingChunkIndices": [0] });
+    let mut body = cited(G);
+    body["candidates"][0]["groundingMetadata"]["groundingSupports"] = json!(vec![support; 3_000]);
+    let (chat, _) = crossed(G, C, &body);
+    assert_eq!(chat["choices"][0]["message"]["annotations"].as_array().unwrap().len(), 1_000);
+    let mut body = cited(C);
+    let one = body["choices"][0]["message"]["annotations"][0].clone();
+    body["choices"][0]["message"]["annotations"] = json!(vec![one; 3_000]);
+    let grounding = crossed(C, G, &body).0["candidates"][0]["groundingMetadata"].clone();
+    assert_eq!(grounding["groundingChunks"].as_array().unwrap().len(), 1);
+    assert_eq!(grounding["groundingSupports"].as_array().unwrap().len(), 1_000);
+}
