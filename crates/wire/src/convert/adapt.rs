@@ -426,7 +426,7 @@ pub(crate) fn response(response: &mut Response, to: Wire, answer: &Answer<'_>, l
     lose_usage(from, &response.usage_object, at, loss);
     ending(response.finish, response.stop.as_deref(), to, loss);
     cite::collect(response, loss);
-    probs::collect(response);
+    probs::collect(response, loss);
     adopt_signatures(&mut response.parts, from);
     let is_call = |part: &Part| matches!(part.kind, Kind::Call { .. });
     let before_call: Vec<bool> = response.parts.iter().skip(1).map(is_call).chain([false]).collect();
@@ -441,7 +441,10 @@ pub(crate) fn response(response: &mut Response, to: Wire, answer: &Answer<'_>, l
     });
     response.parts.retain(|part| match &part.kind {
         Kind::Thinking { texts, signature, .. } => signature.is_some() || texts.iter().any(|text| !text.is_empty()),
-        Kind::Text(text) => !text.is_empty(),
+        Kind::Text(text) if text.is_empty() => {
+            probs::lose_empty(part, to, loss);
+            false
+        }
         _ => true,
     });
     let mut calls = 0u64;

@@ -61,7 +61,7 @@ impl Decoder {
         }
         self.grounding(candidate, out);
         if self.open == Some(false) {
-            let likely = probs::take_gemini(candidate);
+            let likely = probs::take_gemini(candidate, loss);
             if !likely.is_empty() {
                 out.push(Event::Delta(Delta::Probs(likely)));
             }

@@ -82,12 +82,12 @@ impl Decoder {
                 _ => loss.add("/choices/0/delta/annotations", "only the source format has it"),
             }
         }
-        let likely = probs::take(choice, "logprobs.content");
+        let likely = probs::take(choice, "logprobs.content", "/choices/0/logprobs/content", loss);
         if !likely.is_empty() {
             if self.serial.is_open(TEXT) {
                 self.serial.delta(TEXT, Delta::Probs(likely), out)?;
             } else {
-                loss.add("/choices/0/logprobs/content", "there is no text that they could belong to");
+                loss.add("/choices/0/logprobs/content", probs::NO_TEXT);
             }
         }
         rest(choice.get("logprobs"), "/choices/0/logprobs", &[], loss);

@@ -51,17 +51,26 @@ const SAID: [&str; 15] = [
     "keepalive",
 ];
 
+/// Why what only this wire has goes no further.
+const ONLY_SOURCE: &str = "only the source format has it";
+
 /// Reads a Responses stream.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     serial: Serial,
     started: bool,
-    /// Parts of items that are not done, and whether anything came for them.
-    seen: Vec<(u64, bool)>,
+    /// Parts of items that are not done.
+    seen: Vec<(u64, Came)>,
     /// The last summary part of the reasoning that is open.
     summary: Option<(u64, u64)>,
-    /// Deltas brought their probabilities, so that what the items say of them is no news.
-    likely: bool,
+}
+
+/// What events brought of a part, so that what its item says of that is no news.
+#[derive(Clone, Copy, Debug, Default)]
+struct Came {
+    text: bool,
+    sources: bool,
+    probs: bool,
 }
 
 impl Decoder {
@@ -78,10 +87,13 @@ impl Decoder {
             "response.output_item.added" => return self.added(item, &mut event, out, loss),
             "response.output_text.delta" => {
                 let place = key(item, content);
-                let likely = probs::take(&mut event, "logprobs");
+                let likely = probs::take(&mut event, "logprobs", "/logprobs", loss);
                 rest(&event, "", &DELTA, loss);
                 self.piece(place, Opening::Text, event, out)?;
-                return self.likely(place, likely, out);
+                if !likely.is_empty() && self.serial.is_open(place) {
+                    self.mark(place)?.probs = true;
+                }
+                return self.likely(place, likely, || format!("/output/{item}/content/{content}"), out, loss);
             }
             "response.refusal.delta" => {
                 rest(&event, "", &DELTA, loss);
@@ -99,7 +111,7 @@ impl Decoder {
                 rest(&event, "", &DELTA, loss);
                 let text = event.take_str("delta").unwrap_or_default();
                 if !text.is_empty() && self.serial.is_open(key(item, WHOLE)) {
-                    self.mark(key(item, WHOLE))?;
+                    self.mark(key(item, WHOLE))?.text = true;
                     return self.give(key(item, WHOLE), Delta::Text(text), out);
                 }
             }
@@ -127,10 +139,10 @@ impl Decoder {
                 let place = key(item, content);
                 match cite::openai(event.get("annotation")) {
                     Some(citation) if self.serial.is_open(place) => {
+                        self.mark(place)?.sources = true;
                         return self.give(place, Delta::Citation(Box::new(citation)), out);
                     }
-                    _ => loss
-                        .add(format!("/output/{item}/content/{content}/annotations"), "only the source format has it"),
+                    _ => loss.add(format!("/output/{item}/content/{content}/annotations"), ONLY_SOURCE),
                 }
             }
             kind if SAID.contains(&kind) || loss.knows("/output", &item.to_string()) => {}
@@ -143,7 +155,7 @@ impl Decoder {
 
     /// Bytes that wait.
     pub(crate) const fn held(&self) -> usize {
-        self.serial.held() + self.seen.len() * size_of::<(u64, bool)>()
+        self.serial.held() + self.seen.len() * size_of::<(u64, Came)>()
     }
 
     fn added(&mut self, item: u64, event: &mut Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
@@ -155,29 +167,34 @@ impl Decoder {
                 if self.seen.iter().any(|(seen, _)| *seen == whole) {
                     return Err(Refused::invalid("/output_index", "an item that was added before"));
                 }
-                self.remember(whole, false)?;
+                self.remember(whole)?;
                 return self.serial.open(whole, Opening::Call { id, name: name.unwrap_or_default(), custom }, out);
             }
             "message" | "reasoning" => {}
-            _ => loss.add(step("/output", &item.to_string()), "only the source format has it"),
+            _ => loss.add(step("/output", &item.to_string()), ONLY_SOURCE),
         }
         Ok(())
     }
 
-    fn remember(&mut self, key: u64, came: bool) -> Result<(), Refused> {
+    fn remember(&mut self, key: u64) -> Result<(), Refused> {
         if self.seen.len() >= PARTS_MAX {
             return Err(Refused::TooLarge);
         }
-        self.seen.push((key, came));
+        self.seen.push((key, Came::default()));
         Ok(())
     }
 
-    fn mark(&mut self, key: u64) -> Result<(), Refused> {
-        match self.seen.iter_mut().find(|(seen, _)| *seen == key) {
-            Some((_, came)) => *came = true,
-            None => self.remember(key, true)?,
+    fn mark(&mut self, key: u64) -> Result<&mut Came, Refused> {
+        let known = self.seen.iter().position(|(seen, _)| *seen == key);
+        if known.is_none() {
+            self.remember(key)?;
         }
-        Ok(())
+        let at = known.unwrap_or(self.seen.len() - 1);
+        Ok(&mut self.seen[at].1)
+    }
+
+    fn came(&self, key: u64) -> Came {
+        self.seen.iter().find(|(seen, _)| *seen == key).map(|(_, came)| *came).unwrap_or_default()
     }
 
     fn give(&mut self, key: u64, delta: Delta, out: &mut Vec<Event>) -> Result<(), Refused> {
@@ -197,25 +214,64 @@ impl Decoder {
         if text.is_empty() {
             return Ok(());
         }
-        self.mark(key)?;
+        self.mark(key)?.text = true;
         if !self.serial.is_open(key) {
             self.serial.open(key, opening, out)?;
         }
         self.give(key, Delta::Text(text), out)
     }
 
-    /// How likely the tokens of a text were.
-    fn likely(&mut self, key: u64, likely: Vec<TokenProb>, out: &mut Vec<Event>) -> Result<(), Refused> {
-        if likely.is_empty() || !self.serial.is_open(key) {
+    /// How likely the tokens of the text at `at` were.
+    fn likely(
+        &mut self,
+        key: u64,
+        likely: Vec<TokenProb>,
+        at: impl FnOnce() -> String,
+        out: &mut Vec<Event>,
+        loss: &mut Loss,
+    ) -> Result<(), Refused> {
+        if likely.is_empty() {
             return Ok(());
         }
-        self.likely = true;
+        if !self.serial.is_open(key) {
+            loss.add(step(&at(), "logprobs"), probs::NO_TEXT);
+            return Ok(());
+        }
         self.give(key, Delta::Probs(likely), out)
+    }
+
+    /// A part of a message that is complete.
+    fn content(
+        &mut self,
+        place: u64,
+        mut part: Json,
+        at: &str,
+        out: &mut Vec<Event>,
+        loss: &mut Loss,
+    ) -> Result<(), Refused> {
+        let refusal = part.get("type").str() == Some("refusal");
+        let text = part.take_str(if refusal { "refusal" } else { "text" });
+        let likely = probs::take(&mut part, "logprobs", &step(at, "logprobs"), loss);
+        let sources = part.take_array("annotations").unwrap_or_default();
+        rest(&part, at, &["type", "text", "refusal"], loss);
+        let came = self.came(place);
+        if let Some(text) = text.filter(|_| !came.text) {
+            let opening = if refusal { Opening::Refusal } else { Opening::Text };
+            self.put(place, opening, text, out)?;
+        }
+        for source in sources.iter().filter(|_| !came.sources) {
+            match cite::openai(source) {
+                Some(citation) if self.serial.is_open(place) => {
+                    self.give(place, Delta::Citation(Box::new(citation)), out)?;
+                }
+                _ => loss.add(step(at, "annotations"), ONLY_SOURCE),
+            }
+        }
+        if came.probs { Ok(()) } else { self.likely(place, likely, || at.to_owned(), out, loss) }
     }
 
     /// An item is complete: what did not come in pieces is in it.
     fn done(&mut self, item: u64, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
-        let came = |decoder: &Self, key: u64| decoder.seen.contains(&(key, true));
         let whole = key(item, WHOLE);
         match event.at("item.type").str().unwrap_or_default() {
             kind @ ("function_call" | "custom_tool_call") => {
@@ -223,7 +279,7 @@ impl Decoder {
                 if !self.seen.iter().any(|(seen, _)| *seen == whole) {
                     self.added(item, &mut event, out, loss)?;
                 }
-                if let Some(text) = event.take_str(member).filter(|text| !text.is_empty() && !came(self, whole)) {
+                if let Some(text) = event.take_str(member).filter(|text| !text.is_empty() && !self.came(whole).text) {
                     self.give(whole, Delta::Text(text), out)?;
                 }
             }
@@ -233,7 +289,7 @@ impl Decoder {
                 if summary.is_empty() {
                     summary = event.take_array("item.content").unwrap_or_default();
                 }
-                if !came(self, whole) {
+                if !self.came(whole).text {
                     let texts: Vec<String> = summary.into_iter().filter_map(|mut part| part.take_str("text")).collect();
                     self.put(whole, Opening::Thinking, texts.join("\n\n"), out)?;
                 }
@@ -246,28 +302,12 @@ impl Decoder {
             }
             "message" => {
                 let content = event.take_array("item.content").unwrap_or_default();
-                for (at, mut part) in content.into_iter().enumerate() {
-                    let place = key(item, at as u64);
-                    let refusal = part.get("type").str() == Some("refusal");
-                    rest(
-                        &part,
-                        &format!("/output/{item}/content/{at}"),
-                        &["type", "text", "refusal", "annotations", "logprobs"],
-                        loss,
-                    );
-                    let text = part.take_str(if refusal { "refusal" } else { "text" });
-                    let likely = probs::take(&mut part, "logprobs");
-                    if let Some(text) = text.filter(|_| !came(self, place)) {
-                        let opening = if refusal { Opening::Refusal } else { Opening::Text };
-                        self.put(place, opening, text, out)?;
-                    }
-                    if !self.likely {
-                        self.likely(place, likely, out)?;
-                    }
+                for (at, part) in content.into_iter().enumerate() {
+                    self.content(key(item, at as u64), part, &format!("/output/{item}/content/{at}"), out, loss)?;
                 }
             }
             _ if !loss.knows("/output", &item.to_string()) => {
-                loss.add(step("/output", &item.to_string()), "only the source format has it");
+                loss.add(step("/output", &item.to_string()), ONLY_SOURCE);
             }
             _ => {}
         }

@@ -137,3 +137,72 @@ fn an_item_that_says_them_first_when_it_is_done_says_them() {
     let (bytes, ..) = stream(R, G, [bytes.as_bytes()]);
     assert!(frames(&bytes).iter().any(|frame| value(frame).pointer("/candidates/0/logprobsResult") == Some(&result())));
 }
+
+fn pointers(loss: &crate::loss::Loss) -> Vec<&str> {
+    loss.items().iter().map(|lost| lost.pointer.as_str()).collect()
+}
+
+/// Deltas of two texts, of which each says its own.
+#[test]
+fn each_text_of_an_item_says_its_own() {
+    let part = |text: &str| json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": tokens() });
+    let delta = |at: u64, logprobs: Value| json!({ "type": "response.output_text.delta", "output_index": at, "content_index": 0, "delta": "hé", "logprobs": logprobs });
+    let done = |at: u64| json!({ "type": "response.output_item.done", "output_index": at, "item": { "type": "message", "content": [part("hé")] } });
+    let whole = json!({ "type": "response.completed", "response": { "status": "completed" } });
+    let told = |bytes: &[u8]| {
+        let place =
+            |frame: &Vec<u8>| frame != b"[DONE]" && value(frame).pointer("/choices/0/logprobs/content").is_some();
+        frames(bytes).iter().filter(|frame| place(frame)).count()
+    };
+    // The first has them in its delta, the second first in its item.
+    let events = [delta(0, tokens()), done(0), delta(1, json!([])), done(1), whole.clone()];
+    let (bytes, _, loss, _) = stream(R, C, [sse(&events).as_bytes()]);
+    assert_eq!((told(&bytes), pointers(&loss)), (2, vec![]));
+    // An empty delta opens nothing.
+    let mut early = delta(0, tokens());
+    early["delta"] = json!("");
+    let (bytes, _, loss, _) = stream(R, C, [sse(&[early, whole.clone()]).as_bytes()]);
+    assert_eq!((told(&bytes), pointers(&loss)), (0, vec!["/output/0/content/0/logprobs"]));
+    // A part of the item that has ended before it takes none.
+    let second = json!({ "type": "response.output_text.delta", "output_index": 0, "content_index": 1, "delta": "b" });
+    let (bytes, _, loss, _) = stream(R, C, [sse(&[delta(0, json!([])), second, done(0), whole]).as_bytes()]);
+    assert_eq!((told(&bytes), pointers(&loss)), (0, vec!["/output/0/content/0/logprobs"]));
+}
+
+#[test]
+fn those_of_an_empty_text_go_to_the_first_that_says_something_or_are_named() {
+    let mut body = whole(G);
+    body["candidates"][0]["content"]["parts"] = json!([{ "text": "" }, { "text": "hé" }]);
+    let (bytes, loss) = answered(G, C, body.to_string().as_bytes());
+    assert_eq!(value(&bytes)["choices"][0]["logprobs"]["content"], tokens());
+    assert_eq!(pointers(&loss), Vec::<&str>::new());
+    body["candidates"][0]["content"]["parts"] = json!([{ "text": "" }]);
+    let (_, loss) = answered(G, C, body.to_string().as_bytes());
+    assert_eq!(pointers(&loss), ["/candidates/0/logprobsResult"]);
+    let mut body = whole(C);
+    body["choices"][0]["message"]["content"] = json!("");
+    let (_, loss) = answered(C, G, body.to_string().as_bytes());
+    assert_eq!(pointers(&loss), ["/choices/0/logprobs/content"]);
+    let mut body = whole(R);
+    body["output"][0]["content"][0]["text"] = json!("");
+    let (_, loss) = answered(R, C, body.to_string().as_bytes());
+    assert_eq!(pointers(&loss), ["/output/0/content/0/logprobs"]);
+}
+
+#[test]
+fn tokens_without_a_number_are_named() {
+    for (from, at, member) in [
+        (C, "/choices/0/logprobs/content", "logprob"),
+        (R, "/output/0/content/0/logprobs", "logprob"),
+        (G, "/candidates/0/logprobsResult/chosenCandidates", "logProbability"),
+    ] {
+        let mut body = whole(from);
+        body.pointer_mut(at).unwrap()[0][member] = json!("-inf");
+        let (_, loss) = answered(from, if from == C { R } else { C }, body.to_string().as_bytes());
+        assert_eq!(pointers(&loss), [at.trim_end_matches("/chosenCandidates")], "{from:?}");
+    }
+    let mut body = whole(R);
+    body["output"][0]["content"][0]["logprobs"][1]["top_logprobs"][0]["logprob"] = Value::Null;
+    let (_, loss) = answered(R, C, body.to_string().as_bytes());
+    assert_eq!(pointers(&loss), ["/output/0/content/0/logprobs"], "a rival");
+}

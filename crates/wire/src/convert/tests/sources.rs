@@ -193,6 +193,58 @@ fn a_passage_is_of_the_part_that_it_names() {
     assert_eq!(chat["choices"][0]["message"]["annotations"], cited(C)["choices"][0]["message"]["annotations"]);
 }
 
+/// Row 86: an empty text does not outlast the conversion, and what rests on it does.
+#[test]
+fn sources_of_an_empty_text_go_to_one_that_says_something_or_are_named() {
+    let mut body = cited(G);
+    let text = body["candidates"][0]["content"]["parts"][0].clone();
+    body["candidates"][0]["content"]["parts"] = json!([{ "text": "" }, text]);
+    let (chat, lost) = crossed(G, C, &body);
+    assert_eq!(chat["choices"][0]["message"]["annotations"], cited(C)["choices"][0]["message"]["annotations"]);
+    assert_eq!(lost, Vec::<String>::new());
+    body["candidates"][0]["content"]["parts"] = json!([{ "text": "" }]);
+    let (_, lost) = crossed(G, C, &body);
+    assert_eq!(
+        lost,
+        ["/candidates/0/groundingMetadata/groundingChunks", "/candidates/0/groundingMetadata/groundingSupports"]
+    );
+    for (from, to, text, want) in [
+        (C, R, "/choices/0/message/content", "/choices/0/message/annotations"),
+        (R, C, "/output/0/content/0/text", "/output/0/content/0/annotations"),
+    ] {
+        let mut body = cited(from);
+        *body.pointer_mut(text).unwrap() = json!("");
+        assert_eq!(crossed(from, to, &body).1, [want], "{from:?}");
+    }
+}
+
+/// Row 86: some upstreams tell the sources with the finished item alone.
+#[test]
+fn sources_that_come_first_with_the_item_are_told() {
+    let delta = |at: u64, text: &str| json!({ "type": "response.output_text.delta", "output_index": 0, "content_index": at, "delta": text });
+    let content = cited(R)["output"][0]["content"][0].clone();
+    let done = |parts: &[&Value]| json!({ "type": "response.output_item.done", "output_index": 0, "item": { "type": "message", "content": parts } });
+    let whole = json!({ "type": "response.completed", "response": { "status": "completed" } });
+    let told = |events: &[Value]| {
+        let (bytes, _, loss, _) = stream(R, C, [sse(events).as_bytes()]);
+        let events: Vec<Value> =
+            frames(&bytes).iter().filter(|frame| *frame != b"[DONE]").map(|frame| value(frame)).collect();
+        let all = events.iter().filter_map(|event| event.pointer("/choices/0/delta/annotations").cloned());
+        (all.collect::<Vec<_>>(), loss.items().iter().map(|lost| lost.pointer.clone()).collect::<Vec<_>>())
+    };
+    let want = vec![cited(C)["choices"][0]["message"]["annotations"].clone()];
+    assert_eq!(told(&[delta(0, "See Séé this."), done(&[&content]), whole.clone()]), (want.clone(), vec![]));
+    let added = json!({ "type": "response.output_text.annotation.added", "output_index": 0, "content_index": 0, "annotation": content["annotations"][0] });
+    assert_eq!(told(&[delta(0, "See Séé this."), added, done(&[&content]), whole.clone()]), (want, vec![]), "once");
+    // The first part has ended when the second began.
+    let second = json!({ "type": "output_text", "text": "b", "annotations": [] });
+    let events = [delta(0, "See Séé this."), delta(1, "b"), done(&[&content, &second]), whole.clone()];
+    assert_eq!(told(&events), (vec![], vec!["/output/0/content/0/annotations".to_owned()]));
+    let mut file = content.clone();
+    file["annotations"] = json!([{ "type": "file_citation", "file_id": "f", "index": 0 }]);
+    assert_eq!(told(&[delta(0, "a"), done(&[&file]), whole]).1, ["/output/0/content/0/annotations"]);
+}
+
 /// Row 86: more passages than anybody reads do not cost more than their number.
 #[test]
 fn passages_are_bounded() {
