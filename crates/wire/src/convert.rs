@@ -23,6 +23,7 @@ mod envelope;
 mod fault;
 mod media;
 mod names;
+mod pairs;
 mod params;
 pub(crate) mod probs;
 mod schema;

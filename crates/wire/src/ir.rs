@@ -6,6 +6,7 @@
 mod event;
 mod extra;
 mod key;
+mod name;
 mod read;
 mod request;
 mod response;
@@ -14,7 +15,12 @@ mod value;
 pub(crate) use event::{Delta, Event, Opening, Serial};
 pub(crate) use extra::{Extra, lose_usage, rest};
 pub(crate) use key::Key;
-pub(crate) use request::{Choice, Format, Function, Param, Request, Role, Think, Tool, Turn, call_names, params_of};
+pub(crate) use name::Name;
+#[cfg(test)]
+pub(crate) use name::steps;
+pub(crate) use request::{
+    CallNames, Choice, Format, Function, Param, Request, Role, Think, Tool, Turn, call_names, params_of,
+};
 pub(crate) use response::{Finish, Response};
 pub(crate) use value::{Json, Members, object};
 

@@ -2,14 +2,18 @@
 //! reasoning that only its issuer can read.
 
 use super::{
-    Answer, Asked, Memory, Quirks, Refused, cite, media, names::fit_id, open_envelope, params::SEALED_REASONING, probs,
-    seal_envelope, to_json_schema,
+    Answer, Asked, Memory, Quirks, Refused, cite, media,
+    names::fit_id,
+    open_envelope,
+    pairs::{OpenCall, OpenCalls},
+    params::SEALED_REASONING,
+    probs, seal_envelope, to_json_schema,
 };
 use crate::{
     Wire,
     ir::{
-        Choice, Extra, Finish, Format, Function, Json, Kind, Param, Part, Request, Response, Role, Source, Think, Tool,
-        Turn, lose_usage, object,
+        Choice, Extra, Finish, Format, Function, Json, Kind, Name, Param, Part, Request, Response, Role, Source, Think,
+        Tool, Turn, lose_usage, object,
     },
     loss::{Loss, step},
     openai_responses,
@@ -159,7 +163,7 @@ fn from_gemini(request: &mut Request) {
         *schema = to_json_schema(std::mem::take(schema));
         *openapi = false;
     }
-    let mut open: Vec<(String, String)> = Vec::new();
+    let mut open = OpenCalls::default();
     let mut made = 0u64;
     for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
         to_standard_alphabet(&mut part.kind);
@@ -169,18 +173,12 @@ fn from_gemini(request: &mut Request) {
                     made += 1;
                     format!("call_{made}")
                 });
-                open.push((name.clone(), id.clone()));
+                open.push(Some(id.as_str()), name, false);
             }
-            Kind::Result { id, name, .. } => {
-                let answered = open.iter().position(|(call, call_id)| match &id {
-                    Some(id) => id == call_id,
-                    None => name.as_ref() == Some(call),
-                });
-                match answered.map(|at| open.remove(at)) {
-                    Some((_, call_id)) => *id = Some(call_id),
-                    None => id.clone_from(&id.clone().or_else(|| name.clone())),
-                }
-            }
+            Kind::Result { id, name, .. } => match open.answered(id.as_deref(), name.as_deref()) {
+                Some(call) => *id = call.id.map(|id| id.as_str().to_owned()),
+                None => id.clone_from(&id.clone().or_else(|| name.clone())),
+            },
             _ => {}
         }
     }
@@ -222,7 +220,7 @@ fn tools(request: &mut Request, to: Wire, memory: &mut Memory, loss: &mut Loss) 
 fn rename(mut function: Function, namespace: Option<&str>, to: Wire, memory: &mut Memory) -> Function {
     function.name = memory.upstream_name(&function.name, namespace, to);
     if function.custom && !takes_custom(to) {
-        memory.customs.push(function.name.clone());
+        memory.customs.insert(function.name.clone());
         function.custom = false;
         function.schema = Some(object! {
             "type": "object",
@@ -347,7 +345,7 @@ fn calls_without_thought(turns: &[Turn]) -> bool {
 /// Every call of the history gets a result: all vendors refuse one without.
 fn answer_every_call(turns: &mut Vec<Turn>) {
     let mut out: Vec<Turn> = Vec::with_capacity(turns.len());
-    let mut open: Vec<(Option<String>, String, bool)> = Vec::new();
+    let mut open = OpenCalls::default();
     for turn in std::mem::take(turns) {
         let results = turn.parts.iter().any(|part| matches!(part.kind, Kind::Result { .. }));
         if !open.is_empty() && !results && turn.role != Role::Assistant {
@@ -355,13 +353,9 @@ fn answer_every_call(turns: &mut Vec<Turn>) {
         }
         for part in &turn.parts {
             match &part.kind {
-                Kind::Call { id, name, custom, .. } => open.push((id.clone(), name.clone(), *custom)),
+                Kind::Call { id, name, custom, .. } => open.push(id.as_deref(), name, *custom),
                 Kind::Result { id, name, .. } => {
-                    let answered = open.iter().position(|(open_id, open_name, _)| match (id, open_id) {
-                        (Some(id), Some(open_id)) => id == open_id,
-                        _ => name.as_ref() == Some(open_name),
-                    });
-                    answered.map(|at| open.remove(at));
+                    open.answered(id.as_deref(), name.as_deref());
                 }
                 _ => {}
             }
@@ -375,14 +369,15 @@ fn answer_every_call(turns: &mut Vec<Turn>) {
     *turns = out;
 }
 
-fn missing(open: Vec<(Option<String>, String, bool)>, near: &Extra) -> Option<Turn> {
+fn missing(open: OpenCalls, near: &Extra) -> Option<Turn> {
     let node = || Extra::new(near.wire, &near.at, Json::empty());
     let parts: Vec<Part> = open
-        .into_iter()
-        .map(|(id, name, custom)| {
+        .into_calls()
+        .map(|OpenCall { id, name, custom }| {
             let text = Part::new(Kind::Text("no result".to_owned()), near.wire, &near.at, Json::empty());
-            let kind =
-                Kind::Result { id, name: Some(name), content: vec![text], plain: true, error: Some(true), custom };
+            let text_of = |name: Name| name.as_str().to_owned();
+            let (id, name, content) = (id.map(text_of), Some(text_of(name)), vec![text]);
+            let kind = Kind::Result { id, name, content, plain: true, error: Some(true), custom };
             Part::new(kind, near.wire, &near.at, Json::empty())
         })
         .collect();

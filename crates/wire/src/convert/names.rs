@@ -1,13 +1,21 @@
 //! What an answer's conversion must know of its request: tool names that had to change, and how the client asked.
 
-use crate::{Wire, ir::Members};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Wire,
+    ir::{Members, Name},
+};
 
 /// What of a converted request its answer has to know.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    pub(crate) names: Vec<Renamed>,
+    /// Tools by their names at the upstream.
+    pub(crate) names: BTreeMap<Name, Renamed>,
+    /// Those names, by the tools' namespaces and their names to the client.
+    pub(crate) upstream: BTreeMap<(Option<Name>, Name), Name>,
     /// Names, as the upstream knows them, of tools that take free text and had to become functions.
-    pub(crate) customs: Vec<String>,
+    pub(crate) customs: BTreeSet<String>,
     /// Chat: the client asked for the usage chunk.
     pub(crate) include_usage: bool,
     /// Responses: the client did not ask for reasoning that only its issuer can read.
@@ -16,36 +24,38 @@ pub struct Memory {
     pub(crate) echo: Members,
 }
 
-/// A tool by its two names.
-#[derive(Clone, Debug, PartialEq)]
+/// What a client calls a tool.
+#[derive(Clone, Debug)]
 pub(crate) struct Renamed {
-    pub(crate) upstream: String,
-    pub(crate) client: String,
-    pub(crate) namespace: Option<String>,
+    client: Name,
+    namespace: Option<Name>,
 }
 
 impl Memory {
     /// The client's name of a tool, and the namespace it is in.
     pub(crate) fn client_name(&self, upstream: &str) -> (String, Option<String>) {
-        match self.names.iter().find(|name| name.upstream == upstream) {
-            Some(name) => (name.client.clone(), name.namespace.clone()),
+        let text = |name: &Name| name.as_str().to_owned();
+        match self.names.get(&Name::from(upstream)) {
+            Some(name) => (text(&name.client), name.namespace.as_ref().map(text)),
             None => (upstream.to_owned(), None),
         }
     }
 
     /// The name under which the upstream is to know a tool, the same each time it is asked for.
     pub(crate) fn upstream_name(&mut self, client: &str, namespace: Option<&str>, wire: Wire) -> String {
-        let known = self.names.iter().find(|name| name.client == client && name.namespace.as_deref() == namespace);
-        if let Some(known) = known {
-            return known.upstream.clone();
+        let key = (namespace.map(Name::from), Name::from(client));
+        if let Some(known) = self.upstream.get(&key) {
+            return known.as_str().to_owned();
         }
         let flat = namespace.map_or_else(|| client.to_owned(), |namespace| format!("{namespace}__{client}"));
         let mut upstream = fit(&flat, wire);
-        if self.names.iter().any(|name| name.upstream == upstream) {
-            upstream = shortened(&flat, longest(wire), &format!("{flat}\u{0}{}", self.names.len()));
+        if self.names.contains_key(&Name::from(upstream.as_str())) {
+            upstream = shortened(&flat, longest(wire), &format!("{flat}\u{0}{}", self.upstream.len()));
         }
-        let (client, namespace) = (client.to_owned(), namespace.map(str::to_owned));
-        self.names.push(Renamed { upstream: upstream.clone(), client, namespace });
+        let name = Name::from(upstream.as_str());
+        let (namespace, client) = key.clone();
+        self.names.entry(name.clone()).or_insert(Renamed { client, namespace });
+        self.upstream.insert(key, name);
         upstream
     }
 }

@@ -1,13 +1,16 @@
 //! The IR into Gemini requests and answers.
 
 use super::{
-    parts::{self, CallNames, WIRE},
+    parts::{self, WIRE},
     types,
 };
 use crate::{
     Wire,
     convert::{Answer, Quirks, Refused, cite, probs, put_params, search_tool, to_openapi},
-    ir::{Choice, Format, Function, Json, Kind, Param, Part, Request, Response, Role, Tool, Turn, call_names, object},
+    ir::{
+        CallNames, Choice, Format, Function, Json, Kind, Param, Part, Request, Response, Role, Tool, Turn, call_names,
+        object,
+    },
     loss::Loss,
 };
 
@@ -231,9 +234,11 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
     }
     let (mut list, mut places) = (Vec::new(), Vec::new());
     if same {
-        list.extend(response.parts.iter().filter_map(|part| parts::encode(part, &[], loss).ok().flatten()));
+        list.extend(
+            response.parts.iter().filter_map(|part| parts::encode(part, &CallNames::new(), loss).ok().flatten()),
+        );
     } else {
-        match parts::encode_signed(&response.parts, &[], loss) {
+        match parts::encode_signed(&response.parts, &CallNames::new(), loss) {
             Ok(encoded) => (list, places) = encoded,
             Err(refused) => loss.add(refused.pointer(), "the target has no such content"),
         }

@@ -3,7 +3,7 @@
 use crate::{
     Wire,
     convert::{Refused, type_of_url},
-    ir::{Json, Kind, Media, Part, Source, arguments_object, object},
+    ir::{CallNames, Json, Kind, Media, Name, Part, Source, arguments_object, object},
     loss::Loss,
 };
 
@@ -79,9 +79,6 @@ fn result(item: &mut Json, at: &str) -> Kind {
     Kind::Result { id, name, content, plain: false, error, custom: false }
 }
 
-/// Names that a result needs, by the ids of the calls.
-pub(super) type CallNames<'a> = [(&'a str, &'a str)];
-
 pub(super) fn encode(part: &Part, names: &CallNames<'_>, loss: &mut Loss) -> Result<Option<Json>, Refused> {
     if let Kind::Foreign(whole) = &part.kind {
         if part.extra.wire != WIRE {
@@ -105,8 +102,8 @@ pub(super) fn encode(part: &Part, names: &CallNames<'_>, loss: &mut Loss) -> Res
             }
         }
         Kind::Result { id, name, content, error, .. } => {
-            let found = id.as_deref().and_then(|id| names.iter().find(|(call, _)| *call == id));
-            let name = name.as_deref().or(found.map(|(_, name)| *name));
+            let found = id.as_deref().and_then(|id| names.get(&Name::from(id)).copied());
+            let name = name.as_deref().or(found);
             item.put_some("functionResponse.id", id.as_ref());
             item.put("functionResponse.name", name.unwrap_or("unknown"));
             response(content, *error, same, &mut item, loss)?;
@@ -161,7 +158,7 @@ fn response(
                 part.extra.open(WIRE, loss);
                 texts.push(text.as_str());
             }
-            _ => more.extend(encode(part, &[], loss)?),
+            _ => more.extend(encode(part, &CallNames::new(), loss)?),
         }
     }
     if !same {

@@ -1,6 +1,8 @@
 //! A request to generate.
 
-use super::{Extra, Json, Kind, Part};
+use std::collections::BTreeMap;
+
+use super::{Extra, Json, Kind, Name, Part};
 use crate::Wire;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -281,13 +283,16 @@ pub(crate) const fn params_of(wire: Wire) -> &'static [(Param, &'static str)] {
     }
 }
 
+/// The names of a history's calls by their ids.
+pub(crate) type CallNames<'a> = BTreeMap<Name, &'a str>;
+
 /// The calls of a conversion's history by id: Gemini's results go by name.
-pub(crate) fn call_names(turns: &[Turn]) -> Vec<(&str, &str)> {
-    let parts = turns.iter().flat_map(|turn| &turn.parts);
-    parts
-        .filter_map(|part| match &part.kind {
-            Kind::Call { id: Some(id), name, .. } => Some((id.as_str(), name.as_str())),
-            _ => None,
-        })
-        .collect()
+pub(crate) fn call_names(turns: &[Turn]) -> CallNames<'_> {
+    let mut names = CallNames::new();
+    for part in turns.iter().flat_map(|turn| &turn.parts) {
+        if let Kind::Call { id: Some(id), name, .. } = &part.kind {
+            names.entry(id.as_str().into()).or_insert(name);
+        }
+    }
+    names
 }

@@ -1,5 +1,7 @@
 //! The IR into Responses requests and answers.
 
+use std::collections::BTreeSet;
+
 use super::{
     input::WIRE,
     items,
@@ -97,9 +99,16 @@ fn function(function: &Function, loss: &mut Loss) -> Json {
 }
 
 fn choice(request: &Request, choice: &Choice) -> Json {
+    let customs: BTreeSet<&str> = request
+        .tools
+        .iter()
+        .filter_map(|tool| match tool {
+            Tool::Function(one) if one.custom => Some(one.name.as_str()),
+            _ => None,
+        })
+        .collect();
     let named = |name: &String| {
-        let custom =
-            request.tools.iter().any(|tool| matches!(tool, Tool::Function(one) if one.custom && one.name == *name));
+        let custom = customs.contains(name.as_str());
         object! { "type": if custom { "custom" } else { "function" }, "name": name }
     };
     match choice {
