@@ -300,7 +300,7 @@ impl Exchange {
             Ok(Err(error)) => return Err(unsent(&error)),
             Err(deadline) => return Err(Failure::late(deadline)),
         };
-        let mut commit = match begin(answer, (wire, wants_stream), timeout, max_bytes, &accepted, within)? {
+        let mut commit = match begin(answer, (wire, wants_stream, generates), timeout, max_bytes, &accepted, within)? {
             Begun::Accepted(commit) => commit,
             Begun::Refused(judged) => return Err(judged.await),
         };
@@ -357,7 +357,7 @@ enum Begun {
 /// Judges an answer by its head, and sets up how its body is read.
 fn begin(
     answer: upstream::Answer,
-    (wire, wants_stream): (Wire, bool),
+    (wire, wants_stream, generates): (Wire, bool, bool),
     timeout: Duration,
     max_bytes: u64,
     accepted: &HeaderValue,
@@ -381,8 +381,8 @@ fn begin(
         failure
     };
     let coding = coding.map_err(|()| fails(Verdict::EndpointFault, "the answer has an unknown content-encoding"))?;
-    let shape =
-        shape_of(&headers, wants_stream).ok_or_else(|| fails(Verdict::EndpointFault, "the answer is an HTML page"))?;
+    let shape = shape_of(&headers, wants_stream, generates)
+        .ok_or_else(|| fails(Verdict::EndpointFault, "the answer is an HTML page"))?;
     let broken_coding = |_| fails(Verdict::Transient, "the answer's coding cannot be set up");
     // A coded stream is decoded for good, as is what the client did not ask for; else a coded whole body passes as it
     // is, and is decoded beside.
@@ -431,11 +431,15 @@ fn recast_whole(commit: &mut Commit) -> Result<()> {
     Ok(())
 }
 
-/// Tells streams, JSON and other bytes apart; `None` is a page for people. What is not said is what was asked for.
-fn shape_of(headers: &HeaderMap, wants_stream: bool) -> Option<Shape> {
-    let Some(kind) = kind_of(headers) else {
-        return Some(if wants_stream { Shape::Stream } else { Shape::Whole });
-    };
+/// Tells streams, JSON and other bytes apart; `None` is a page for people. What is not said is what was asked for, and of a
+/// generated answer so is what servers say that do not know what they send.
+fn shape_of(headers: &HeaderMap, wants_stream: bool, generates: bool) -> Option<Shape> {
+    let asked = if wants_stream { Shape::Stream } else { Shape::Whole };
+    let Some(kind) = kind_of(headers) else { return Some(asked) };
+    let says_nothing = || ["text/plain", "application/octet-stream"].iter().any(|name| kind.eq_ignore_ascii_case(name));
+    if generates && says_nothing() {
+        return Some(asked);
+    }
     let ends_with_json = kind.len() >= 4 && kind.as_bytes()[kind.len() - 4..].eq_ignore_ascii_case(b"json");
     match () {
         () if kind.eq_ignore_ascii_case("text/event-stream") => Some(Shape::Stream),

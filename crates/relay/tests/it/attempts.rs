@@ -198,23 +198,27 @@ async fn a_generated_answer_is_read_as_what_was_asked_for_or_is_none() {
         for stream in [false, true] {
             let answer = || Reply::text(["hel", "lo"]).usage(12, 90);
             let (path, body) = ask(format, stream);
-            let upstream = scripted([answer().without_header("content-type")]);
-            let gw = gateway().upstream(format, &upstream).start();
-            let got = gw.post(&path, &body).await;
-            assert_eq!(got.status, 200, "{format} {stream}: {}", got.text());
-            assert_eq!(gw.settled().usage.tokens.output, 90, "{format} {stream}: billed as reported");
-
-            for kind in ["text/plain; charset=utf-8", "application/octet-stream"] {
-                let others = answer().without_header("content-type").header("content-type", kind);
-                let (first, second) = (scripted([others]), scripted([answer()]));
-                let gw = gateway().upstream(format, &first).upstream(format, &second).start();
+            let typed = |kind: &str| answer().without_header("content-type").header("content-type", kind);
+            for (name, reply) in [
+                ("nothing", answer().without_header("content-type")),
+                ("text", typed("text/plain; charset=utf-8")),
+                ("bytes", typed("application/octet-stream")),
+            ] {
+                let upstream = scripted([reply]);
+                let gw = gateway().upstream(format, &upstream).start();
                 let got = gw.post(&path, &body).await;
-                assert_eq!((got.status.as_u16(), second.requests().len()), (200, 1), "{format} {stream} {kind}");
-                let settled = gw.settled();
-                let said = settled.candidates[0].error_message.clone().unwrap_or_default();
-                assert!(said.contains("neither JSON nor events"), "{format} {stream} {kind}: {said}");
-                assert_eq!(settled.usage.tokens.output, 90, "{format} {stream} {kind}");
+                assert_eq!(got.status, 200, "{format} {stream} {name}: {}", got.text());
+                assert_eq!(gw.settled().usage.tokens.output, 90, "{format} {stream} {name}: billed as reported");
             }
+
+            let (first, second) = (scripted([typed("audio/mpeg")]), scripted([answer()]));
+            let gw = gateway().upstream(format, &first).upstream(format, &second).start();
+            let got = gw.post(&path, &body).await;
+            assert_eq!((got.status.as_u16(), second.requests().len()), (200, 1), "{format} {stream}");
+            let settled = gw.settled();
+            let said = settled.candidates[0].error_message.clone().unwrap_or_default();
+            assert!(said.contains("neither JSON nor events"), "{format} {stream}: {said}");
+            assert_eq!(settled.usage.tokens.output, 90, "{format} {stream}");
         }
     }
 }
