@@ -21,10 +21,10 @@ pub use upstream::{
 };
 
 use crate::{
-    ids::{ClientKeyId, EndpointId, GlobalModelId, ModelId, ProviderId, ProviderKeyId, UserId},
+    ids::{ClientKeyId, EndpointId, GlobalModelId, IdMap, ModelId, ProviderId, ProviderKeyId, UserId},
     ledger::Mark,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 /// The SHA-256 of a client key's whole text.
 pub type KeyHash = [u8; 32];
@@ -39,21 +39,21 @@ pub struct Catalog {
     /// Settings in force.
     pub settings: Settings,
     /// Users by id.
-    pub users: HashMap<UserId, Arc<User>>,
+    pub users: IdMap<UserId, Arc<User>>,
     /// Client keys by id.
-    pub client_keys: HashMap<ClientKeyId, Arc<ClientKey>>,
+    pub client_keys: IdMap<ClientKeyId, Arc<ClientKey>>,
     /// Global models by id.
-    pub global_models: HashMap<GlobalModelId, Arc<GlobalModel>>,
+    pub global_models: IdMap<GlobalModelId, Arc<GlobalModel>>,
     /// Providers in order of name.
     pub providers: Vec<Arc<Provider>>,
-    by_hash: HashMap<KeyHash, Arc<ClientKey>>,
-    by_name: HashMap<String, GlobalModelId>,
-    claims: HashMap<String, Vec<ModelId>>,
+    by_hash: IdMap<KeyHash, Arc<ClientKey>>,
+    by_name: IdMap<String, GlobalModelId>,
+    claims: IdMap<String, Vec<ModelId>>,
     /// For each global model, everything that could serve it.
-    routes: HashMap<GlobalModelId, Vec<Route>>,
-    models: HashMap<ModelId, Arc<Model>>,
-    endpoints: HashMap<EndpointId, Arc<Endpoint>>,
-    provider_keys: HashMap<ProviderKeyId, Arc<ProviderKey>>,
+    routes: IdMap<GlobalModelId, Vec<Route>>,
+    models: IdMap<ModelId, Arc<Model>>,
+    endpoints: IdMap<EndpointId, Arc<Endpoint>>,
+    provider_keys: IdMap<ProviderKeyId, Arc<ProviderKey>>,
 }
 
 /// One way to serve a global model: the pieces of a candidate.

@@ -1,7 +1,11 @@
 //! Typed ids: `UUIDv7` values that cannot be mixed up, printed with a prefix.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasherDefault, Hasher},
+};
 use uuid::Uuid;
 
 macro_rules! ids {
@@ -65,4 +69,46 @@ ids! {
     PriceVersionId = "prc";
     /// A running process that serves requests.
     NodeId = "node";
+}
+
+/// What is looked up by an id, or by another thing that only operators choose.
+pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// Hashes ids, whose last bits are random already: a request looks up dozens, and the standard hasher would take most of
+/// the time of it. Not for what a caller can put into a map: whoever chooses keys
+/// can make them meet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IdHasher(u64);
+
+impl IdHasher {
+    fn word(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            self.word(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.word(word);
+    }
+
+    /// Lengths, which say nothing of ids, and variants.
+    fn write_usize(&mut self, word: usize) {
+        self.word(word as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
 }

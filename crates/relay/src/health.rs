@@ -11,7 +11,7 @@ pub(crate) use queue::{Held, Line, Place, Queue};
 use crate::limiter::Local;
 use domain::{
     catalog::{Catalog, ProviderKey, Route},
-    ids::{EndpointId, GlobalModelId, ModelId, ProviderKeyId},
+    ids::{EndpointId, GlobalModelId, IdHasher, ModelId, ProviderKeyId},
     ledger::Ledger,
     limit::key::{At, KeyCounts},
     ports::{Busy, Clock, Directory, Limiter, Room},
@@ -27,7 +27,7 @@ use domain::{
 };
 use std::{
     cell::Cell,
-    hash::{BuildHasherDefault, Hasher},
+    hash::BuildHasherDefault,
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -90,24 +90,6 @@ impl Drop for Stated<'_> {
     }
 }
 
-/// Ids are random in their last bits already.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
-    }
-}
-
 type Keys = papaya::HashMap<ProviderKeyId, Arc<Key>, BuildHasherDefault<IdHasher>>;
 
 /// Live state of all provider keys.
@@ -118,7 +100,7 @@ pub struct Health {
     affinity: Mutex<Table>,
     blame: Mutex<Blame>,
     /// Models that upstreams did not know, and how often in a row.
-    unknown: papaya::HashMap<ModelId, AtomicU32>,
+    unknown: papaya::HashMap<ModelId, AtomicU32, BuildHasherDefault<IdHasher>>,
     any_unknown: AtomicBool,
     /// The first opening of a circuit, in microseconds.
     first_rest_us: i64,
@@ -176,7 +158,7 @@ impl Health {
             keys: Keys::default(),
             affinity: Mutex::default(),
             blame: Mutex::default(),
-            unknown: papaya::HashMap::new(),
+            unknown: papaya::HashMap::default(),
             any_unknown: AtomicBool::new(false),
             first_rest_us: breaker::FIRST_US,
             unusable: Mutex::default(),

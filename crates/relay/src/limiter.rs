@@ -1,9 +1,8 @@
 //! Rates and slots of one node, in memory.
 
-use crate::health::IdHasher;
 use domain::{
     catalog::Route,
-    ids::{ClientKeyId, EndpointId, ProviderId, ProviderKeyId},
+    ids::{ClientKeyId, EndpointId, IdHasher, ProviderId, ProviderKeyId},
     limit::{
         concurrency::{Permit, Slots},
         key::{At, KeyCounts},

@@ -17,7 +17,7 @@ use chacha20poly1305::{
 };
 use domain::{
     catalog::{Endpoint, ProviderKey},
-    ids::ProviderKeyId,
+    ids::{IdHasher, ProviderKeyId},
     ports::{CannotOpen, Keyring},
     secret::{Sealed, Secret},
 };
@@ -25,6 +25,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use std::{
     fmt, fs,
+    hash::BuildHasherDefault,
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -201,7 +202,7 @@ pub struct Vault {
     /// Where another master key takes the place of the one in force.
     file: Option<PathBuf>,
     /// Credentials that requests have used, so that not every request opens one.
-    open: papaya::HashMap<ProviderKeyId, Open>,
+    open: papaya::HashMap<ProviderKeyId, Open, BuildHasherDefault<IdHasher>>,
 }
 
 /// What a credential was opened from, and what came of it.
@@ -220,7 +221,7 @@ impl Vault {
     /// A vault with one master key.
     pub fn new(master: &MasterKey) -> Self {
         let ring = Ring { current: Arc::new(Keys::new(master)), former: Vec::new() };
-        Self { ring: ArcSwap::from_pointee(ring), file: None, open: papaya::HashMap::new() }
+        Self { ring: ArcSwap::from_pointee(ring), file: None, open: papaya::HashMap::default() }
     }
 
     /// A vault with the master key of a file, made if it is not there, and with the one before it for as long as secrets

@@ -5,13 +5,12 @@
 use super::{Mark, Sizing, size::Output};
 use crate::{
     catalog::{Budget, Catalog, ClientKey, Provider},
-    ids::{ClientKeyId, ProviderId, UserId},
+    ids::{ClientKeyId, IdHasher, IdMap, ProviderId, UserId},
     money::NanoUsd,
     records::Account,
 };
 use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
+    hash::{BuildHasher as _, BuildHasherDefault},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -26,10 +25,9 @@ const SHARDS: usize = 16;
 pub struct Ledger {
     /// The newest snapshot: it says what a key spends from, and what the database had.
     latest: RwLock<Arc<Catalog>>,
-    shards: [Mutex<HashMap<Account, Balance>>; SHARDS],
+    shards: [Mutex<IdMap<Account, Balance>>; SHARDS],
     /// Providers with a quota: what they have cost in their period.
-    providers: Mutex<HashMap<ProviderId, Balance>>,
-    hasher: RandomState,
+    providers: Mutex<IdMap<ProviderId, Balance>>,
     held: AtomicI64,
     excess: AtomicU64,
 }
@@ -89,7 +87,6 @@ impl Ledger {
             latest: RwLock::new(first),
             shards: std::array::from_fn(|_| Mutex::default()),
             providers: Mutex::default(),
-            hasher: RandomState::new(),
             held: AtomicI64::new(0),
             excess: AtomicU64::new(0),
         }
@@ -243,9 +240,10 @@ impl Ledger {
         self.excess.load(Ordering::Relaxed)
     }
 
-    fn balances(&self, account: Account) -> MutexGuard<'_, HashMap<Account, Balance>> {
-        let hash = self.hasher.hash_one(account);
-        lock(&self.shards[usize::from(hash.to_le_bytes()[0]) % SHARDS])
+    fn balances(&self, account: Account) -> MutexGuard<'_, IdMap<Account, Balance>> {
+        // Neither the first nor the last bits, which find the place within a shard.
+        let bits = BuildHasherDefault::<IdHasher>::default().hash_one(account).to_le_bytes()[4];
+        lock(&self.shards[usize::from(bits) % SHARDS])
     }
 
     fn change(&self, account: Account, change: impl FnOnce(&mut Balance)) {

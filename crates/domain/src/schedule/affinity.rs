@@ -3,11 +3,10 @@
 use crate::{
     catalog::{GlobalModel, PriceDefaults, Route},
     format::Family,
-    ids::{ClientKeyId, ProviderKeyId},
+    ids::{ClientKeyId, IdMap, ProviderKeyId},
     money::{NanoUsd, part_cost},
     price::EffectivePrice,
 };
-use std::collections::HashMap;
 
 /// Records of all client keys together.
 pub const CAPACITY: usize = 100_000;
@@ -114,9 +113,10 @@ impl List {
 pub struct Table {
     nodes: Vec<Node>,
     free: Vec<u32>,
-    index: HashMap<Conversation, u32>,
+    /// Callers have a hand in the hashes: those of one client could meet, [`PER_CLIENT`] of them.
+    index: IdMap<Conversation, u32>,
     all: List,
-    own: HashMap<ClientKeyId, List>,
+    own: IdMap<ClientKeyId, List>,
     capacity: usize,
     per_client: usize,
 }
@@ -133,9 +133,9 @@ impl Table {
         Self {
             nodes: Vec::new(),
             free: Vec::new(),
-            index: HashMap::new(),
+            index: IdMap::default(),
             all: EMPTY,
-            own: HashMap::new(),
+            own: IdMap::default(),
             capacity: capacity.max(1),
             per_client: per_client.max(1),
         }

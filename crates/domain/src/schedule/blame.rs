@@ -4,8 +4,7 @@
 //! bad caller has found yet is not opened by it either.
 
 use super::breaker::{Caller, WINDOW_US};
-use crate::ids::ProviderKeyId;
-use std::collections::HashMap;
+use crate::ids::{IdMap, ProviderKeyId};
 
 /// Callers that are remembered of each kind.
 const CALLERS_MAX: usize = 4_096;
@@ -23,8 +22,8 @@ struct Failing {
 /// Who fails, and who was served.
 #[derive(Debug, Default)]
 pub struct Blame {
-    failing: HashMap<Caller, Failing>,
-    served: HashMap<Caller, i64>,
+    failing: IdMap<Caller, Failing>,
+    served: IdMap<Caller, i64>,
 }
 
 impl Blame {

@@ -5,8 +5,8 @@ use super::{
     exchange::Connection,
     multiplexed::{Lease, Multiplexed, Tasks},
 };
+use domain::ids::IdMap;
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -29,9 +29,9 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
-    idle: HashMap<Arc<Target>, Vec<(Instant, Connection)>>,
+    idle: IdMap<Arc<Target>, Vec<(Instant, Connection)>>,
     /// Connections that many requests share, each with its last use.
-    shared: HashMap<Arc<Target>, Vec<(Instant, Multiplexed)>>,
+    shared: IdMap<Arc<Target>, Vec<(Instant, Multiplexed)>>,
     swept: Option<Instant>,
 }
 

@@ -53,7 +53,7 @@ impl Hash for Login {
 }
 
 /// Where connections lead, and how: they are kept apart by all of it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub tls: bool,
     /// A name, or an address without brackets.
@@ -63,6 +63,14 @@ pub(crate) struct Target {
     pub authority: HeaderValue,
     pub http2: Http2,
     pub via: Option<Arc<Via>>,
+}
+
+/// Two that share host and port are rare: each request looks one up twice, and the rest is told apart by comparing.
+impl Hash for Target {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.host.hash(state);
+        self.port.hash(state);
+    }
 }
 
 /// An endpoint that cannot be dialled as it is configured.

@@ -7,12 +7,12 @@ use crate::{
     repo::{audit, bindings, candidates, usage},
 };
 use domain::{
-    ids::{NodeId, RequestId},
+    ids::{IdMap, NodeId, RequestId},
     ledger::Shipped,
     records::{Record, Settled},
 };
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     io::Read as _,
     ops::Bound,
 };
@@ -51,7 +51,7 @@ pub(super) fn read(shared: &Shared, from: Position, bounds: Bounds) -> Result<Ba
     let extent = shared.extent();
     let mut batch =
         Batch { settled: Vec::new(), count: 0, changes: Vec::new(), end: from, marks: BTreeMap::new(), more: true };
-    let mut places = HashMap::new();
+    let mut places = IdMap::default();
     let mut left = bounds.bytes;
     loop {
         let segment = batch.end.segment;
@@ -79,7 +79,7 @@ fn read_segment(
     bounds: Bounds,
     left: &mut u64,
     batch: &mut Batch,
-    places: &mut HashMap<RequestId, usize>,
+    places: &mut IdMap<RequestId, usize>,
 ) -> Result<bool, ShipError> {
     let Position { segment, offset } = batch.end;
     if offset >= size {

@@ -13,7 +13,7 @@ use crate::{
     mint,
 };
 use domain::{
-    ids::{NodeId, RequestId},
+    ids::{IdMap, NodeId, RequestId},
     ledger::{Ledger, Mark, Shipped},
 };
 use std::{
@@ -55,7 +55,7 @@ pub struct Shipper {
     /// What was in the journal at the start is counted.
     started: bool,
     /// Requests without an ending so far, and where they were opened. Their segments are kept.
-    open: HashMap<RequestId, SegmentId>,
+    open: IdMap<RequestId, SegmentId>,
     /// Counters that were taken and are not written yet.
     refusals: Vec<(Uuid, RefusalCount)>,
     shipping: Shipping,
@@ -108,7 +108,7 @@ impl Shipper {
             at: None,
             doubtful: None,
             started: false,
-            open: HashMap::new(),
+            open: IdMap::default(),
             refusals: Vec::new(),
             shipping: Shipping(Arc::default()),
             ledger: None,
