@@ -23,6 +23,11 @@ macro_rules! ids {
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
+
+            /// The text form without a formatter, for what is written once per request.
+            pub fn text(self) -> IdText {
+                IdText::new(concat!($prefix, "_"), self.0)
+            }
         }
 
         impl From<Uuid> for $name {
@@ -33,8 +38,7 @@ macro_rules! ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!($prefix, "_"))?;
-                f.write_str(self.0.simple().encode_lower(&mut Uuid::encode_buffer()))
+                f.write_str(self.text().as_str())
             }
         }
 
@@ -69,6 +73,31 @@ ids! {
     PriceVersionId = "prc";
     /// A running process that serves requests.
     NodeId = "node";
+}
+
+/// An id as text.
+#[derive(Debug, Clone, Copy)]
+pub struct IdText {
+    bytes: [u8; Self::MAX],
+    length: usize,
+}
+
+impl IdText {
+    /// The longest prefix, and 32 digits.
+    const MAX: usize = 40;
+
+    fn new(prefix: &str, id: Uuid) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let (before, rest) = bytes.split_at_mut(prefix.len());
+        before.copy_from_slice(prefix.as_bytes());
+        let digits = id.simple().encode_lower(rest).len();
+        Self { bytes, length: prefix.len() + digits }
+    }
+
+    /// What [`fmt::Display`] shows of the id.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
 }
 
 /// What is looked up by an id, or by another thing that only operators choose.

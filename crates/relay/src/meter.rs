@@ -371,8 +371,8 @@ fn last_row(
 /// The one line of a request. What is text goes as text: shown by way of a formatter it would cost twice as much.
 fn log(row: &UsageRow, attempts: usize) {
     info!(
-        request.id = %row.request_id,
-        client_key.id = %row.api_key_id,
+        request.id = row.request_id.text().as_str(),
+        client_key.id = row.api_key_id.text().as_str(),
         model = row.model.as_str(),
         provider = row.provider.as_str(),
         format = row.api_format.as_str(),

@@ -17,7 +17,7 @@ mod segment;
 mod worker;
 mod writer;
 
-pub(crate) use codec::{Next, Reader};
+pub(crate) use codec::{Brief, Next, Reader};
 pub(crate) use refusals::{RefusalCount, Refusals};
 pub use replay::{Interrupted, Replayed, Torn};
 pub(crate) use segment::open_segment;

@@ -78,8 +78,8 @@ pub(crate) struct TooLarge;
 /// What a reader finds.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
-pub(crate) enum Next {
-    Record(Record),
+pub(crate) enum Next<T = Record> {
+    Record(T),
     Released(RequestId),
     /// A record that says nothing.
     Nothing,
@@ -92,6 +92,15 @@ pub(crate) enum Next {
         kind: u8,
         version: u8,
     },
+}
+
+/// What shipping needs of a record: reading all of every record would take twice the time.
+#[derive(Debug)]
+pub(crate) enum Brief {
+    Opened(RequestId),
+    Settled(Box<Settled>),
+    /// An attempt or progress.
+    Passing,
 }
 
 /// Reads records from a segment, behind its header.
@@ -115,6 +124,15 @@ impl<R: Read> Reader<R> {
 
     /// The next record; after anything but a record, the same again.
     pub(crate) fn next(&mut self) -> io::Result<Next> {
+        self.next_as(decode)
+    }
+
+    /// The next record, as far as shipping needs it; after anything but a record, the same again.
+    pub(crate) fn next_brief(&mut self) -> io::Result<Next<Brief>> {
+        self.next_as(decode_brief)
+    }
+
+    fn next_as<T>(&mut self, decode: fn(u8, u8, &[u8]) -> Option<Next<T>>) -> io::Result<Next<T>> {
         let there = self.fill(PREFIX)?;
         if there == 0 {
             return Ok(Next::End);
@@ -155,24 +173,44 @@ impl<R: Read> Reader<R> {
 /// A settlement of version [`BEFORE`]: postcard writes a struct as its fields, one after the other.
 type SettledBefore = (UsageRow, Vec<CandidateRow>, Trace, Option<Account>);
 
+fn of<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
+    let (record, rest) = postcard::take_from_bytes(payload).ok()?;
+    rest.is_empty().then_some(record)
+}
+
 fn decode(kind: u8, version: u8, payload: &[u8]) -> Option<Next> {
-    fn of<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
-        let (record, rest) = postcard::take_from_bytes(payload).ok()?;
-        rest.is_empty().then_some(record)
-    }
     Some(Next::Record(match (kind, version) {
         (NOTHING, BEFORE | VERSION) => return Some(Next::Nothing),
         (OPENED, BEFORE | VERSION) => Record::Opened(of(payload)?),
         (ATTEMPT, BEFORE | VERSION) => Record::Attempt(of(payload)?),
         (PROGRESS, BEFORE | VERSION) => Record::Progress(of(payload)?),
-        (SETTLED, BEFORE) => {
-            let (usage, candidates, trace, account) = of::<SettledBefore>(payload)?;
-            Record::Settled(Box::new(Settled { usage, candidates, trace, account, issued: Vec::new() }))
-        }
-        (SETTLED, VERSION) => Record::Settled(of(payload)?),
+        (SETTLED, _) => Record::Settled(settled(version, payload)?),
         (RELEASED, BEFORE | VERSION) => return Some(Next::Released(of(payload)?)),
         _ => return None,
     }))
+}
+
+fn decode_brief(kind: u8, version: u8, payload: &[u8]) -> Option<Next<Brief>> {
+    Some(Next::Record(match (kind, version) {
+        (NOTHING, BEFORE | VERSION) => return Some(Next::Nothing),
+        // The id comes first.
+        (OPENED, BEFORE | VERSION) => Brief::Opened(postcard::take_from_bytes(payload).ok()?.0),
+        (ATTEMPT | PROGRESS, BEFORE | VERSION) => Brief::Passing,
+        (SETTLED, _) => Brief::Settled(settled(version, payload)?),
+        (RELEASED, BEFORE | VERSION) => return Some(Next::Released(of(payload)?)),
+        _ => return None,
+    }))
+}
+
+fn settled(version: u8, payload: &[u8]) -> Option<Box<Settled>> {
+    match version {
+        BEFORE => {
+            let (usage, candidates, trace, account) = of::<SettledBefore>(payload)?;
+            Some(Box::new(Settled { usage, candidates, trace, account, issued: Vec::new() }))
+        }
+        VERSION => of(payload),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use super::{ShipError, alerts::Alert, tally::Tally};
 use crate::{
     db::{DbError, Tx, Value},
-    journal::{Next, Position, Reader, RefusalCount, SegmentId, Shared, open_segment},
+    journal::{Brief, Next, Position, Reader, RefusalCount, SegmentId, Shared, open_segment},
     repo::{audit, bindings, candidates, usage},
 };
 use domain::{
     ids::{IdMap, NodeId, RequestId},
     ledger::Shipped,
-    records::{Record, Settled},
+    records::Settled,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -94,14 +94,12 @@ fn read_segment(
         if batch.settled.len() >= bounds.settlements || reader.offset().saturating_sub(offset) >= *left {
             return Ok(false);
         }
-        match reader.next().map_err(failed)? {
+        match reader.next_brief().map_err(failed)? {
             Next::End => break,
-            Next::Nothing | Next::Record(Record::Attempt(_) | Record::Progress(_)) => {}
-            Next::Record(Record::Opened(opened)) => {
-                batch.changes.push(Change::Opened(opened.request_id, segment));
-            }
+            Next::Nothing | Next::Record(Brief::Passing) => {}
+            Next::Record(Brief::Opened(request)) => batch.changes.push(Change::Opened(request, segment)),
             Next::Released(request) => batch.changes.push(Change::Closed(request)),
-            Next::Record(Record::Settled(settled)) => {
+            Next::Record(Brief::Settled(settled)) => {
                 let request = settled.usage.request_id;
                 batch.count += 1;
                 batch.changes.push(Change::Closed(request));

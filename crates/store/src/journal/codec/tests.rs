@@ -44,9 +44,30 @@ fn every_kind_of_record_comes_back_as_it_was_written() {
         format!("{:?}", Next::Record(Record::Progress(sample::progress(1)))),
         "Nothing".to_owned(),
         format!("{:?}", Next::Record(Record::Settled(Box::new(sample::settled(1))))),
-        format!("{:?}", Next::Released(sample::request(2))),
+        format!("{:?}", Next::<Record>::Released(sample::request(2))),
     ];
     assert_eq!((records.as_slice(), offset, end.as_str()), (expected.as_slice(), ends[5] as u64, "End"));
+}
+
+#[test]
+fn what_ships_is_read_from_the_same_records() {
+    let (bytes, ends) = journal();
+    let mut reader = Reader::new(bytes.as_slice(), 0);
+    let mut found = Vec::new();
+    for end in &ends {
+        found.push(format!("{:?}", reader.next_brief().unwrap()));
+        assert_eq!(reader.offset(), *end as u64);
+    }
+    let expected = [
+        format!("{:?}", Next::Record(Brief::Opened(sample::opened(1).request_id))),
+        "Record(Passing)".to_owned(),
+        "Record(Passing)".to_owned(),
+        "Nothing".to_owned(),
+        format!("{:?}", Next::Record(Brief::Settled(Box::new(sample::settled(1))))),
+        format!("{:?}", Next::<Record>::Released(sample::request(2))),
+    ];
+    assert_eq!(found, expected);
+    assert!(matches!(reader.next_brief().unwrap(), Next::End));
 }
 
 #[test]
