@@ -127,7 +127,7 @@ pub(crate) enum SendError {
     ConnectTimeout,
     #[error("the request cannot be written: {0}")]
     BadRequest(http::Error),
-    #[error("the peer's connections turn the request away unseen")]
+    #[error("the peer turns the request away unseen")]
     Unseen,
     #[error("{}", innermost(.0))]
     Exchange(hyper::Error),

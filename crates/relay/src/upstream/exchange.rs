@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 /// Most bytes that a connection buffers, which also bounds an answer's head.
 const BUFFER_MAX: usize = 64 * 1024;
-/// Connections that may in a row turn a request away unseen.
+/// Connections that may in a row turn a request away unseen; and how often one may refuse it.
 const UNSEEN_MAX: u32 = 3;
 /// Frames that are ready together leave as one piece up to this size.
 const JOINED_MAX: usize = 32 * 1024;
@@ -136,7 +136,8 @@ impl Client {
         Err(SendError::Unseen)
     }
 
-    /// Sends on a shared connection; `None` if the peer has not looked at the request.
+    /// Sends on a shared connection; `None` if the peer has not looked at the request and takes no more on it. Refused
+    /// alone, the request is sent again where it was: a peer that refuses has no more room on another connection.
     async fn multiplexed(
         &self,
         mut lease: Lease,
@@ -144,15 +145,21 @@ impl Client {
         target: &Arc<Target>,
         timing: Timing,
     ) -> Result<Option<Answer>, SendError> {
-        let request = absolute(request, target.tls).map_err(SendError::BadRequest)?;
-        match lease.exchange(request).await {
-            Ok(response) => Ok(Some(self.answer(response, Held::Lease(lease), target.clone(), timing))),
-            Err(Failed::Unseen(error)) => {
-                tracing::debug!(%error, "an HTTP/2 connection took no more requests");
-                Ok(None)
+        for _ in 0..UNSEEN_MAX {
+            let request = absolute(request, target.tls).map_err(SendError::BadRequest)?;
+            match lease.exchange(request).await {
+                Ok(response) => {
+                    return Ok(Some(self.answer(response, Held::Lease(lease), target.clone(), timing)));
+                }
+                Err(Failed::Refused(error)) => tracing::debug!(%error, "an HTTP/2 peer refused a request"),
+                Err(Failed::Unseen(error)) => {
+                    tracing::debug!(%error, "an HTTP/2 connection took no more requests");
+                    return Ok(None);
+                }
+                Err(Failed::Seen(error)) => return Err(SendError::Exchange(error)),
             }
-            Err(Failed::Seen(error)) => Err(SendError::Exchange(error)),
         }
+        Err(SendError::Unseen)
     }
 
     async fn dial(&self, target: &Target, within: Duration) -> Result<(Dialled, Timing), SendError> {

@@ -68,8 +68,10 @@ pub(super) struct Lease(Multiplexed);
 
 /// Why a request on a shared connection got no answer.
 pub(super) enum Failed {
-    /// The peer has not looked at it: it may be sent again (RFC 9113, 8.7).
+    /// The peer has not looked at it and takes no more on this connection: it may be sent on another (RFC 9113, 8.7).
     Unseen(hyper::Error),
+    /// The peer has not looked at this one request; the connection is as good as before.
+    Refused(hyper::Error),
     Seen(hyper::Error),
 }
 
@@ -129,13 +131,14 @@ impl Lease {
             let unsent = error.take_message().is_some();
             let error = error.into_error();
             let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-            let refused = h2.is_some_and(|error| {
-                error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
-            });
-            if unsent || refused {
-                // Whatever the reason, the next request had better go elsewhere.
+            let left = h2.is_some_and(|error| error.is_remote() && error.is_go_away());
+            if unsent || left {
                 load.closing.store(true, Ordering::Relaxed);
-                Failed::Unseen(error)
+                return Failed::Unseen(error);
+            }
+            let refusal = Some(h2::Reason::REFUSED_STREAM);
+            if h2.is_some_and(|error| error.is_remote() && error.is_reset() && error.reason() == refusal) {
+                Failed::Refused(error)
             } else {
                 Failed::Seen(error)
             }

@@ -223,10 +223,11 @@ async fn a_request_that_an_http2_peer_has_not_looked_at_is_sent_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tasks = TaskTracker::new();
-        let seen = Arc::new(AtomicU32::new(0));
-        let counted = seen.clone();
+        let (seen, connections) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (counted, dialled) = (seen.clone(), connections.clone());
         tasks.spawn(async move {
             while let Ok((mut tcp, _)) = listener.accept().await {
+                dialled.fetch_add(1, Ordering::Relaxed);
                 if refusal == "GOAWAY" && counted.fetch_add(1, Ordering::Relaxed) == 0 {
                     turn_away(&mut tcp).await;
                     continue;
@@ -269,6 +270,11 @@ async fn a_request_that_an_http2_peer_has_not_looked_at_is_sent_again() {
         } else {
             assert_eq!(got.status, 200, "{refusal}: {}", got.text());
             assert!(seen.load(Ordering::Relaxed) >= 2, "{refusal}");
+        }
+        if ["REFUSED_STREAM", "always"].contains(&refusal) {
+            assert_eq!(connections.load(Ordering::Relaxed), 1, "{refusal}: the connection is good");
+            gw.post("/v1/chat/completions", &body()).await;
+            assert_eq!(connections.load(Ordering::Relaxed), 1, "{refusal}: and is used on");
         }
     }
 }
