@@ -2,7 +2,7 @@
 
 use super::{
     SendError, Shared, Target,
-    proxy::{Destination, ProxyError, connect as connect_through, socks5},
+    proxy::{Destination, ProxyError, connect as connect_through, socks5, socks5_any},
     target::{Http2, Via},
 };
 use domain::egress::{Forbidden, Host, ProxyScheme};
@@ -49,16 +49,22 @@ pub(super) async fn connect(shared: &Shared, target: &Target, limit: Duration) -
         let http2 = target.http2 == Http2::Only && !target.tls;
         return Ok(Dialled { io: TokioIo::new(Stream::Local((local.dial)())), http2 });
     }
-    let (stream, http2) = timeout(limit, dial(shared, target)).await.map_err(|_| SendError::ConnectTimeout)??;
+    let (stream, http2) =
+        timeout(limit, dial(shared, target, limit)).await.map_err(|_| SendError::ConnectTimeout)??;
     Ok(Dialled { io: TokioIo::new(stream), http2 })
 }
 
-async fn dial(shared: &Shared, target: &Target) -> Result<(Stream, bool), SendError> {
+async fn dial(shared: &Shared, target: &Target, limit: Duration) -> Result<(Stream, bool), SendError> {
     let Some(via) = &target.via else {
         let addresses = addresses(shared, target).await?;
         let tcp = dial_any(&addresses).await.map_err(SendError::Connect)?;
         return finish(shared, target, tcp).await;
     };
+    if via.address.scheme.resolves_here() {
+        let addresses: Vec<IpAddr> = addresses(shared, target).await?.iter().map(SocketAddr::ip).collect();
+        let tcp = socks5_any(|| dial_proxy(shared, via), &addresses, target.port, via, limit).await?;
+        return finish(shared, target, tcp).await;
+    }
     let tcp = dial_proxy(shared, via).await?;
     if via.address.scheme == ProxyScheme::Https {
         let host = via.address.host.clone();
@@ -119,18 +125,13 @@ async fn dial_proxy(shared: &Shared, via: &Via) -> Result<TcpStream, SendError> 
     dial_any(&addresses).await.map_err(|error| SendError::Proxy(ProxyError::Connect(error)))
 }
 
-/// Makes a connection to a proxy one to the target.
+/// Makes a connection to a proxy that resolves names one to the target.
 async fn tunnel<S>(shared: &Shared, target: &Target, via: &Via, stream: &mut S) -> Result<(), SendError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let egress = &shared.options.egress;
     let refused = |why| SendError::Egress { host: target.host.clone(), why };
-    if via.address.scheme.resolves_here() {
-        let address = addresses(shared, target).await?.first().map(SocketAddr::ip);
-        let address = address.ok_or_else(|| SendError::Resolve(no_address()))?;
-        return socks5(stream, Destination::Address(address), target.port, via).await.map_err(SendError::Proxy);
-    }
     // A host that is neither was refused when the base URL was read.
     let host = Host::parse(&target.host).unwrap_or(Host::Localhost);
     egress.check_unresolved(&host).map_err(refused)?;

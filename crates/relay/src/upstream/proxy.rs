@@ -3,10 +3,16 @@
 //! Every target is reached through a tunnel, also one in the clear: so an answer's origin is never in doubt, and the proxy's
 //! credentials are said once per connection.
 
-use super::target::{Login, Via};
+use super::{
+    SendError,
+    target::{Login, Via},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::{io, net::IpAddr};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use std::{io, net::IpAddr, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
 use zeroize::Zeroizing;
 
 /// Most bytes of the head with which a proxy answers.
@@ -33,15 +39,22 @@ pub(crate) enum ProxyError {
     Refused(&'static str),
     #[error("cannot reach the host: {0}")]
     Unreachable(&'static str),
+    #[error("refuses: it does not know the kind of address")]
+    AddressKind,
     #[error("does not speak {0}")]
     Protocol(&'static str),
 }
 
 impl ProxyError {
+    /// Whether it is about the address that was asked for, so that another of the same host may do.
+    fn is_of_address(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::AddressKind)
+    }
+
     /// Whether only the operator can do something about it.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Login | Self::WantsLogin | Self::Refused(_) | Self::Protocol(_) => true,
+            Self::Login | Self::WantsLogin | Self::Refused(_) | Self::AddressKind | Self::Protocol(_) => true,
             Self::Status(status) => (400..500).contains(status) && ![408, 425, 429].contains(status),
             Self::Resolve(_) | Self::Connect(_) | Self::Tls(_) | Self::Broken(_) | Self::Unreachable(_) => false,
         }
@@ -99,6 +112,36 @@ async fn status<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u16, ProxyError>
     let line = head.split(|byte| *byte == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
     let status = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok());
     status.ok_or(NO_HTTP)
+}
+
+/// Asks a SOCKS5 proxy for a tunnel to the first of these addresses that it reaches; it takes one question a connection.
+/// All but the last get an equal share of `within`, so that one that does not answer leaves time for the others.
+pub(super) async fn socks5_any<S, F>(
+    dial: impl Fn() -> F,
+    addresses: &[IpAddr],
+    port: u16,
+    via: &Via,
+    within: Duration,
+) -> Result<S, SendError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Result<S, SendError>>,
+{
+    let each = within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let mut failed = SendError::Resolve(io::Error::other("the name has no address"));
+    for (place, address) in addresses.iter().enumerate() {
+        let mut stream = dial().await?;
+        let asked = socks5(&mut stream, Destination::Address(*address), port, via);
+        let last = place + 1 == addresses.len();
+        let asked = if last { Ok(asked.await) } else { timeout(each, asked).await };
+        failed = match asked {
+            Ok(Ok(())) => return Ok(stream),
+            Ok(Err(error)) if error.is_of_address() => SendError::Proxy(error),
+            Ok(Err(error)) => return Err(SendError::Proxy(error)),
+            Err(_) => SendError::ConnectTimeout,
+        };
+    }
+    Err(failed)
 }
 
 /// Asks a SOCKS5 proxy for a tunnel.
@@ -164,7 +207,7 @@ where
         5 => return Err(ProxyError::Unreachable("connection refused")),
         6 => return Err(ProxyError::Unreachable("too many hops")),
         7 => return Err(ProxyError::Refused("it does not know the command")),
-        8 => return Err(ProxyError::Refused("it does not know the kind of address")),
+        8 => return Err(ProxyError::AddressKind),
         _ => return Err(NO_SOCKS),
     }
     // The address it is bound to tells nothing here.

@@ -5,7 +5,13 @@ use domain::{
     egress::{ProxyAddress, ProxyScheme},
     secret::Secret,
 };
+use std::{
+    future::pending,
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use tokio::io::duplex;
+use tokio_util::task::TaskTracker;
 
 fn via(login: bool) -> Via {
     let address = ProxyAddress { scheme: ProxyScheme::Socks5h, host: "p".to_owned(), port: 1 };
@@ -77,6 +83,56 @@ async fn what_a_socks_proxy_is_told_and_what_its_answers_mean() {
                 assert!(error.to_string().contains(words), "{error}");
                 assert_eq!(error.is_final(), is_final, "{error}");
             }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socks_proxy_is_asked_for_every_address_until_it_reaches_one() {
+    const ADDRESSES: [IpAddr; 3] =
+        [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    /// How the proxy ends each question: with this reply, or not at all.
+    const SILENCE: u8 = 0xff;
+    for (name, ends, want, asked) in [
+        ("the first", [0, 0, 0], Ok(()), 1),
+        ("none but the last", [8, 4, 0], Ok(()), 3),
+        ("one does not answer", [SILENCE, 0, 0], Ok(()), 2),
+        ("none", [3, 5, 4], Err("host unreachable"), 3),
+        ("its rules forbid it", [2, 0, 0], Err("not allowed by its rules"), 1),
+    ] {
+        let (tasks, dialled) = (TaskTracker::new(), AtomicUsize::new(0));
+        let dial = || {
+            let place = dialled.fetch_add(1, Ordering::Relaxed);
+            let (here, mut there) = duplex(4096);
+            tasks.spawn(async move {
+                there.read_exact(&mut [0; 3]).await.unwrap();
+                there.write_all(&[5, 0]).await.unwrap();
+                let mut request = vec![0; if place == 0 { 22 } else { 10 }];
+                there.read_exact(&mut request).await.unwrap();
+                let address = match ADDRESSES[place] {
+                    IpAddr::V4(ip) => ip.octets().to_vec(),
+                    IpAddr::V6(ip) => ip.octets().to_vec(),
+                };
+                assert_eq!(request[4..], [&address[..], &443_u16.to_be_bytes()].concat());
+                if ends[place] == SILENCE {
+                    return pending().await;
+                }
+                there.write_all(&[5, ends[place], 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+                there.write_all(b"TARGET").await.unwrap();
+            });
+            async { Ok(here) }
+        };
+        let within = Duration::from_secs(9);
+        let got = timeout(within, socks5_any(dial, &ADDRESSES, 443, &via(false), within)).await.unwrap();
+        assert_eq!(dialled.load(Ordering::Relaxed), asked, "{name}");
+        match (got, want) {
+            (Ok(mut stream), Ok(())) => {
+                let mut next = [0; 6];
+                stream.read_exact(&mut next).await.unwrap();
+                assert_eq!(&next, b"TARGET", "{name}");
+            }
+            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{name}: {error}"),
+            (got, _) => panic!("{name}: {:?}", got.map(drop)),
         }
     }
 }
