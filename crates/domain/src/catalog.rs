@@ -94,6 +94,11 @@ impl Catalog {
         self.endpoints.get(&id)
     }
 
+    /// Every endpoint, in no particular order.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.values().map(Arc::as_ref)
+    }
+
     /// The provider key with this id.
     pub fn provider_key(&self, id: ProviderKeyId) -> Option<&Arc<ProviderKey>> {
         self.provider_keys.get(&id)

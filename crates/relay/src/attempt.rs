@@ -6,12 +6,14 @@ pub(crate) mod limits;
 mod refusal;
 pub(crate) mod request;
 mod sanitise;
+mod targets;
 mod verdict;
 mod waiting;
 
-pub(crate) use exchange::{Changes, Commit, Failure, Sending, Shape, Tap, is_page};
-pub(crate) use request::Targets;
+pub(crate) use exchange::{CONNECT, Changes, Commit, Failure, Sending, Shape, Tap, is_page};
+pub(crate) use refusal::gather;
 pub(crate) use sanitise::{Hidden, masked, sanitise, without_key};
+pub(crate) use targets::Targets;
 pub(crate) use verdict::judge;
 
 use crate::{

@@ -191,8 +191,8 @@ pub(crate) async fn hand_on(
 ) -> Response<Body> {
     let secret = core.ports.keyring.open(&route.key).unwrap_or_else(|_| Secret::new(String::new()));
     let tried = flight.flown().and_then(|flown| flown.rows.last()).map(|row| row.upstream_model.clone());
-    let host =
-        core.targets.of(&route.endpoint, &*core.ports.keyring).map(|parsed| parsed.0.host.clone()).unwrap_or_default();
+    let target = core.targets.of(&call.catalog, &route.endpoint, &*core.ports.keyring);
+    let host = target.map(|parsed| parsed.0.host.clone()).unwrap_or_default();
     let hidden =
         Hidden { key: &secret, host: &host, upstream_model: tried.as_deref().unwrap_or_default(), asked: &call.asked };
     let response = match &failure.answer {

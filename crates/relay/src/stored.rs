@@ -3,7 +3,7 @@
 
 use crate::{
     Core,
-    attempt::{Hidden, is_page, masked, request, sanitise},
+    attempt::{CONNECT, Hidden, gather, is_page, masked, request, sanitise},
     bindings,
     body::{Body, Passed, Source},
     directory::Caller,
@@ -26,12 +26,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use wire::state::fingerprint;
 
-/// Dialling, proxy and TLS together.
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long it may take to look up who issued a response.
 const LOOK_UP: Duration = Duration::from_secs(5);
-/// Bytes of a refusal that are read.
-const ERROR_MAX: usize = 64 * 1024;
 
 /// Asks the issuer of a response for it, or to do something with it.
 pub(crate) async fn serve(
@@ -56,7 +52,8 @@ pub(crate) async fn serve(
 
     let unreached = |detail: String| Fault::new(Kind::Upstream, "the response could not be reached").detail(detail);
     let credential = core.ports.keyring.open(key).map_err(|error| unreached(error.to_string()))?;
-    let parsed = core.targets.of(endpoint, &*core.ports.keyring).map_err(|error| unreached(error.to_string()))?;
+    let parsed = core.targets.of(catalog, endpoint, &*core.ports.keyring);
+    let parsed = parsed.map_err(|error| unreached(error.to_string()))?;
     let (target, base_path) = (&parsed.0, &parsed.1);
     let mut sent = request::passing(headers, |name| name == CONTENT_TYPE.as_str());
     sent.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -75,7 +72,7 @@ pub(crate) async fn serve(
     let late = |_| Fault::new(Kind::Timeout, "the response did not come in time");
     let answer = timeout_at(deadline, core.client.send(call)).await.map_err(late)?;
     let upstream::Answer { status, headers, body, .. } = answer.map_err(|error| unreached(error.to_string()))?;
-    let source = Source::new(body, None, core.bounds.max_response_bytes);
+    let mut source = Source::new(body, None, core.bounds.max_response_bytes);
     if status.is_success() {
         if is_page(&headers) {
             return Err(unreached("the answer is an HTML page".to_owned()));
@@ -83,9 +80,10 @@ pub(crate) async fn serve(
         let body = Body::passed(Passed::new(source, silence));
         return Ok(respond::passed(arrival, status, &headers, caller.is_admin(), body));
     }
-    let body = timeout_at(deadline, refusal(source)).await.map_err(late)?;
+    let mut body = Vec::new();
+    timeout_at(deadline, gather(&mut source, &mut body)).await.map_err(late)?;
     let hidden = Hidden { key: &credential, host: &target.host, upstream_model: "", asked: "" };
-    handed_on(arrival, status, &headers, &body, &hidden)
+    handed_on(arrival, status, &headers, &body.into(), &hidden)
 }
 
 /// Who issued a response: as memory has it, else as the database does, for as long as it lasts.
@@ -130,19 +128,6 @@ fn path_and_query(endpoint: &Endpoint, base_path: &str, id: &str, after: &str, q
     let home = custom.unwrap_or("/v1/responses");
     let path = request::joined(base_path, &format!("{home}/{}{after}", request::escaped(id)));
     if query.is_empty() { path } else { format!("{path}?{query}") }
-}
-
-/// Reads what an upstream says about its refusal.
-async fn refusal(mut source: Source) -> Bytes {
-    let mut body = Vec::new();
-    while let Some(Ok(piece)) = source.next().await {
-        let room = ERROR_MAX - body.len();
-        body.extend_from_slice(&piece[..piece.len().min(room)]);
-        if piece.len() >= room {
-            break;
-        }
-    }
-    body.into()
 }
 
 /// What is wrong with the request is told as the upstream tells it; what is wrong with the provider key is ours to word.

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use wire::{ErrorFacts, Seen, StreamTap, Usage, WholeTap, Wire};
 
 /// Dialling, proxy and TLS together.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// A stream's first event, where thinking does not explain a longer silence.
 const FIRST_EVENT: Duration = Duration::from_mins(2);
 /// A whole answer that is decoded beside its relay.
@@ -201,7 +201,7 @@ impl Exchange {
         total: Instant,
     ) -> Result<Self> {
         let endpoint = &route.endpoint;
-        let parsed = core.targets.of(endpoint, &*core.ports.keyring);
+        let parsed = core.targets.of(&call.catalog, endpoint, &*core.ports.keyring);
         let parsed = parsed.map_err(|error| Failure::new(Verdict::NotDialled, error.to_string()))?;
         let (target, base_path) = (&parsed.0, &parsed.1);
         let credential = core.ports.keyring.open(&route.key);

@@ -24,6 +24,24 @@ pub(crate) struct Refused {
     pub cut: bool,
 }
 
+/// Reads what an upstream says about its refusal, up to [`ERROR_MAX`] bytes; true if that is not all of it. What came is in
+/// `body`, also where it is not waited for any longer.
+pub(crate) async fn gather(source: &mut Source, body: &mut Vec<u8>) -> bool {
+    loop {
+        match source.next().await {
+            None => return false,
+            Some(Err(_)) => return true,
+            Some(Ok(piece)) => {
+                let room = ERROR_MAX - body.len();
+                body.extend_from_slice(&piece[..piece.len().min(room)]);
+                if piece.len() > room {
+                    return true;
+                }
+            }
+        }
+    }
+}
+
 /// Reads a refusal and judges it. One that breaks off or stalls is judged by what came: the status says enough.
 pub(super) async fn read(
     status: StatusCode,
@@ -32,27 +50,11 @@ pub(super) async fn read(
     coding: std::result::Result<Option<Coding>, ()>,
     within: Within,
 ) -> Box<Failure> {
-    let (mut raw, mut cut, mut deadline) = (Vec::new(), false, None);
-    loop {
-        let piece = match within.of(source.next()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(_))) => {
-                cut = true;
-                break;
-            }
-            Err(passed) => {
-                (cut, deadline) = (true, Some(passed));
-                break;
-            }
-        };
-        let room = ERROR_MAX - raw.len();
-        raw.extend_from_slice(&piece[..piece.len().min(room)]);
-        if piece.len() > room {
-            cut = true;
-            break;
-        }
-    }
+    let mut raw = Vec::new();
+    let (cut, deadline) = match within.of(gather(&mut source, &mut raw)).await {
+        Ok(cut) => (cut, None),
+        Err(passed) => (true, Some(passed)),
+    };
     let body = match coding {
         Ok(Some(coding)) => decode(coding, &raw, ERROR_MAX as u64).unwrap_or_default(),
         Ok(None) => raw,

@@ -4,21 +4,19 @@ use crate::{
     admit::money::Maximum,
     call::{Call, Prompt},
     ingress::route::Metered,
-    upstream::{BadEndpoint, Target},
 };
 use bytes::Bytes;
 use domain::{
     bindings::Fingerprint,
-    catalog::{Endpoint, HeaderMode, Proxy},
+    catalog::{Endpoint, HeaderMode},
     format::{ApiFormat, RequestType},
-    ports::Keyring,
     secret::Secret,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST},
 };
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 use wire::{Peek, Wire, recode};
 
 /// The version that Anthropic requests without one are sent as: its first stable one.
@@ -30,59 +28,6 @@ const ANTHROPIC_LATEST: HeaderValue = HeaderValue::from_static("2026-10-21");
 /// What deployments of Azure OpenAI are asked in: the last stable version that is named by a date
 /// (learn.microsoft.com, "Azure OpenAI REST API reference"). The `v1` API after it is a base URL like any other.
 const AZURE_VERSION: &str = "api-version=2024-10-21";
-
-/// A target, and the path of its base URL without a final slash.
-type Parsed = Arc<(Arc<Target>, String)>;
-
-/// Parsed base URLs, by their text; those of endpoints that are dialled in a way of their own, by that too.
-#[derive(Default)]
-pub(crate) struct Targets {
-    plain: papaya::HashMap<String, Parsed>,
-    special: papaya::HashMap<Special, Parsed>,
-}
-
-/// What distinguishes such an endpoint.
-#[derive(PartialEq, Eq, Hash)]
-struct Special {
-    base_url: String,
-    http2: Option<bool>,
-    proxy: Option<Proxy>,
-    /// Sealed: it is opened once per connection pool.
-    password: Option<Vec<u8>>,
-}
-
-impl Targets {
-    /// Where an endpoint's base URL leads.
-    pub(crate) fn of(&self, endpoint: &Endpoint, keyring: &dyn Keyring) -> Result<Parsed, BadEndpoint> {
-        let parse = || -> Result<Parsed, BadEndpoint> {
-            let (target, path) = Target::of(endpoint, || keyring.proxy_password(endpoint))?;
-            Ok(Arc::new((Arc::new(target), path.trim_end_matches('/').to_owned())))
-        };
-        let proxy = endpoint.live_proxy();
-        if proxy.is_none() && endpoint.config.http2.is_none() {
-            let known = self.plain.pin();
-            if let Some(parsed) = known.get(&endpoint.base_url) {
-                return Ok(parsed.clone());
-            }
-            let parsed: Parsed = parse()?;
-            known.insert(endpoint.base_url.clone(), parsed.clone());
-            return Ok(parsed);
-        }
-        let special = Special {
-            base_url: endpoint.base_url.clone(),
-            http2: endpoint.config.http2,
-            proxy: proxy.cloned(),
-            password: endpoint.proxy_password.as_ref().filter(|_| proxy.is_some()).map(|sealed| sealed.0.clone()),
-        };
-        let known = self.special.pin();
-        if let Some(parsed) = known.get(&special) {
-            return Ok(parsed.clone());
-        }
-        let parsed = parse()?;
-        known.insert(special, parsed.clone());
-        Ok(parsed)
-    }
-}
 
 /// What is sent: the client's own body, or its conversion.
 pub(crate) struct Draft<'a> {
