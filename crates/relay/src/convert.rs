@@ -4,7 +4,7 @@
 //! start, and never again when it is sent. The upstream's name for the model and a lowered maximum are spliced in, as they
 //! are into a request that stays on its wire.
 
-use crate::{attempt::request, ingress::route::Metered, wire_of};
+use crate::{attempt::request, ingress::route::Metered, upstream, wire_of};
 use bytes::Bytes;
 use domain::{
     catalog::{Endpoint, GlobalModel, Route},
@@ -351,8 +351,7 @@ fn field(pointer: &str) -> String {
 /// (api-docs.deepseek.com, platform.moonshot.ai, docs.bigmodel.cn, help.aliyun.com/zh/model-studio), none of whom
 /// searches when asked in the words of the wire.
 fn quirks(endpoint: &Endpoint) -> Quirks {
-    let url = endpoint.base_url.to_ascii_lowercase();
-    let host = url.split("://").nth(1).unwrap_or_default().split(['/', ':']).next().unwrap_or_default();
+    let host = upstream::Target::parse(&endpoint.base_url).map(|(target, _)| target.host).unwrap_or_default();
     let is = |domains: &[&str]| {
         domains.iter().any(|domain| {
             host.strip_suffix(domain).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
