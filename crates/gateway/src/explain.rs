@@ -10,15 +10,17 @@ use domain::{
     ids::{ProviderKeyId, RequestId},
     ports::Clock,
     records::{CONVERTED, CandidateRow, Trace, TraceEntry, UsageRow},
+    schedule::SkipCode,
 };
 use relay::{
+    bindings::Bindings,
     explain::{Question, explain},
     health::Health,
 };
 use std::{fs, path::PathBuf, sync::Arc};
 use store::{
     Store, SystemClock,
-    repo::{candidates, usage},
+    repo::{bindings, candidates, usage},
 };
 use uuid::Uuid;
 
@@ -45,7 +47,7 @@ pub(crate) struct Explain {
     /// A capability that it requires, such as `context_1m`; may be repeated.
     #[arg(long, value_name = "CAPABILITY")]
     capability: Vec<Capability>,
-    /// A file with its body, to see who cannot take it over on another wire, and why.
+    /// A file with its body, to see who cannot take it over on another wire, and where what it names was issued.
     #[arg(long, value_name = "FILE", conflicts_with = "request")]
     body: Option<PathBuf>,
 }
@@ -84,7 +86,15 @@ async fn planned(store: &Store, asked: &Explain, config: &Config) -> Result<Stri
             None => Bytes::new(),
         },
     };
-    Ok(explain(&catalog, &health, &question, clock.unix_us())?.to_string())
+    let known = Bindings::default();
+    let mut tx = store.db().read().await?;
+    for thing in question.names()? {
+        if let Some(binding) = bindings::find_any_owner(&mut tx, thing).await? {
+            known.bind(thing, binding, clock.unix_us());
+        }
+    }
+    drop(tx);
+    Ok(explain(&catalog, &health, &known, &question, clock.unix_us())?.to_string())
 }
 
 async fn recorded(store: &Store, request: RequestId, config: &Config) -> Result<String> {
@@ -108,9 +118,12 @@ fn route(catalog: &Catalog, row: &UsageRow, tried: &[CandidateRow], trace: &Trac
         row.tokens.context(),
         row.tokens.output
     )];
+    // What the request names is bound to one: then that one was tried, and all others are out for it.
+    let bound = trace.entries.iter().any(|entry| entry.code == SkipCode::StateBound.as_str());
     for row in tried {
         let mut notes = vec![row.outcome.as_str().to_owned()];
         notes.extend(row.skip_reason.clone());
+        notes.extend(bound.then(|| "issued what is named".to_owned()));
         notes.extend(row.is_cached.then(|| "warm".to_owned()));
         let is_converted = |entry: &TraceEntry| entry.key_id == row.key_id && entry.code == CONVERTED;
         notes.extend(trace.entries.iter().any(is_converted).then(|| "converted".to_owned()));

@@ -1,23 +1,24 @@
 //! Who would serve a hypothetical request, in which order, and why the others would not.
 
 use crate::{
+    bindings::{self, Bindings, Bound},
+    call,
     convert::Conversions,
     health::{self, Health},
-    wire_of,
+    ingress::client,
+    respond, wire_of,
 };
 use bytes::Bytes;
 use domain::{
+    bindings::Fingerprint,
     catalog::{Catalog, Route},
     format::{ApiFormat, Capability, Feature, RequestType, SchedulingMode},
     ids::ProviderKeyId,
-    schedule::{self, CarriesAll, Conversion, Facts, Native, Order, Pin, SkipCode, StateView, affinity::Conversation},
+    schedule::{self, CarriesAll, Conversion, Facts, Native, Order, SkipCode, StateView, affinity::Conversation},
 };
 use http::HeaderMap;
-use std::{
-    collections::BTreeMap,
-    fmt,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::{collections::BTreeMap, fmt};
+use wire::Peek;
 
 /// A hypothetical request.
 #[derive(Debug, Clone)]
@@ -28,13 +29,14 @@ pub struct Question {
     pub model: String,
     /// The inbound format.
     pub format: ApiFormat,
-    /// Names the conversation: another one may go elsewhere.
+    /// Names the conversation: another one may go elsewhere. Without a name its body tells, as it does for a real one.
     pub session: String,
     /// What it needs.
     pub features: Vec<Feature>,
     /// What it requires.
     pub capabilities: Vec<Capability>,
-    /// Its body, to see who could take it over on another wire; empty if nothing is known of it.
+    /// Its body, to see who could take it over on another wire, and where what it names was issued; empty if nothing is
+    /// known of it.
     pub body: Bytes,
 }
 
@@ -89,10 +91,37 @@ pub enum NoAnswer {
     /// The key, or its owner, may not ask for it.
     #[error("this key may not ask for {0}")]
     NotAllowed(String),
+    /// The body is none of the format.
+    #[error("the body cannot be read: {0}")]
+    Body(String),
+    /// The body names what no provider key can serve for this client key.
+    #[error("the request would be refused: {0}")]
+    Named(String),
 }
 
-/// Plans a request that nobody sends, with the live state of `health`.
-pub fn explain(catalog: &Catalog, health: &Health, question: &Question, now_us: i64) -> Result<Explanation, NoAnswer> {
+impl Question {
+    /// What its body names of provider keys' own: who issued it is to be known before it is explained.
+    pub fn names(&self) -> Result<Vec<Fingerprint>, NoAnswer> {
+        Ok(self.peek()?.named.iter().map(|named| named.thing(&self.body)).collect())
+    }
+
+    fn peek(&self) -> Result<Peek, NoAnswer> {
+        if self.body.is_empty() {
+            return Ok(Peek::default());
+        }
+        let read = wire::peek(wire_of(self.format.family()), wire::Kind::Generate, &self.body);
+        read.map_err(|error| NoAnswer::Body(error.to_string()))
+    }
+}
+
+/// Plans a request that nobody sends, with the live state of `health`, and what is `known` of who issued what it names.
+pub fn explain(
+    catalog: &Catalog,
+    health: &Health,
+    known: &Bindings,
+    question: &Question,
+    now_us: i64,
+) -> Result<Explanation, NoAnswer> {
     let named = catalog.client_keys.values().filter(|key| key.name == question.client);
     let key = named.min_by_key(|key| key.id).ok_or_else(|| NoAnswer::NoKey(question.client.clone()))?;
     let user = key.user_id.and_then(|user| catalog.users.get(&user)).map(|user| &**user);
@@ -105,13 +134,19 @@ pub fn explain(catalog: &Catalog, health: &Health, question: &Question, now_us: 
     if !levels.iter().all(|level| level.allows_format(question.format)) {
         return Err(NoAnswer::NotAllowed(question.format.to_string()));
     }
-    let mut hasher = DefaultHasher::new();
-    (key.id, &question.session, question.format, model.id).hash(&mut hasher);
-    let affinity = hasher.finish();
+    let (peek, body) = (question.peek()?, &question.body);
+    let session = match question.session.as_str() {
+        "" => client::session(&HeaderMap::new(), &peek, body),
+        name => Some(client::session_named(name.as_bytes())),
+    };
+    let affinity = call::affinity(key.id, session, question.format, model.id);
+    let mut refused = respond::Refused::new(wire_of(question.format.family()));
+    let Bound { pin, .. } = bindings::look_up(known, key, &peek, body, now_us, &mut refused)
+        .map_err(|fault| NoAnswer::Named(fault.public.into_owned()))?;
     let required: BTreeMap<_, _> = question.capabilities.iter().map(|capability| (*capability, true)).collect();
     let conversions = (!question.body.is_empty()).then(|| {
         let what = (wire_of(question.format.family()), RequestType::Chat);
-        let (body, loss) = (&question.body, catalog.settings.conversion_loss);
+        let loss = catalog.settings.conversion_loss;
         Conversions::new(what, body, &question.model, false, &model, loss, &HeaderMap::new())
     });
     let facts = Facts {
@@ -125,7 +160,7 @@ pub fn explain(catalog: &Catalog, health: &Health, question: &Question, now_us: 
         preferred: &[],
         affinity,
         now_us,
-        pin: Pin::Nowhere,
+        pin,
         conversion: conversions.as_ref().map_or(&CarriesAll as &dyn Conversion, |conversions| conversions),
     };
     let settings = &catalog.settings;

@@ -2,15 +2,16 @@
 
 use crate::{
     commands::run,
-    support::{Ask, MODEL, Wire, fetch, plain, send},
+    support::{Ask, MODEL, Wire, fetch, plain, provider, send},
     torture::{KEYS, start, store, terminate, write_documents},
 };
 use domain::{
     bindings::{Binding, LASTS_US},
+    catalog::Endpoint,
     format::ApiFormat,
 };
 use http_body_util::{BodyExt as _, Full};
-use std::{net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 use store::repo::bindings;
 use testkit::{Reply, Upstream, servers::Home};
 use tokio::time::{Instant, sleep};
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep};
 testkit::on_both![
     a_response_stays_its_callers_after_a_kill_and_after_a_restart,
     what_another_process_issues_is_known_to_this_one_in_moments,
+    what_a_request_names_is_in_its_explanation_before_and_after,
 ];
 
 /// How long a process may take to learn of something.
@@ -101,4 +103,49 @@ async fn what_another_process_issues_is_known_to_this_one_in_moments(home: Home)
         sleep(Duration::from_millis(50)).await;
     }
     terminate(child).await;
+}
+
+async fn what_a_request_names_is_in_its_explanation_before_and_after(home: Home) {
+    let upstream = Upstream::start().await.unwrap();
+    write_documents(&home, &upstream);
+    let folder = home.path();
+    let document = fs::read_to_string(folder.join("catalog.yaml")).unwrap();
+    fs::write(folder.join("catalog.yaml"), document + &provider(1, &upstream.base_url())).unwrap();
+    let (code, _, err) = run(folder, &["apply", "catalog.yaml"]).await;
+    assert_eq!(code, 0, "{err}");
+
+    let store = store(&home).await;
+    let parts = store::load(&store).await.unwrap();
+    let client = parts.client_keys.iter().find(|key| key.name == "a").unwrap().id;
+    let second = parts.providers.iter().find(|provider| provider.name == "provider-1").unwrap().id;
+    let keeps = |endpoint: &&Endpoint| endpoint.provider_id == second && endpoint.api_format == ApiFormat::OpenAiCli;
+    let endpoint = parts.endpoints.iter().find(keeps).unwrap().id;
+    let issuer = parts.provider_keys.iter().find(|key| key.endpoint_id == endpoint).unwrap().id;
+    let mut tx = store.db().begin().await.unwrap();
+    let binding = Binding { client, issuer, expires_us: tx.now_us() + LASTS_US };
+    bindings::bind_any_owner(&mut tx, &[(wire::state::fingerprint(b"resp_1"), binding)]).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let body = format!(r#"{{"model":"{MODEL}","input":"and?","previous_response_id":"resp_1"}}"#);
+    fs::write(folder.join("ask.json"), &body).unwrap();
+    let asking = |key| ["explain", "--key", key, "--model", MODEL, "--format", "OPENAI_CLI", "--body", "ask.json"];
+    let (code, out, err) = run(folder, &asking("a")).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("  1. provider-1/OPENAI_CLI/main: same format;"), "{out}");
+    assert!(out.contains("–  provider-0/OPENAI_CLI/main: state_bound\n"), "{out}");
+    let (code, _, err) = run(folder, &asking("b")).await;
+    assert!(code == 1 && err.contains("would be refused: resp_1: not found"), "{err}");
+
+    let (child, address) = start(folder).await;
+    upstream.push(Reply::text(["hello"]).usage(12, 2));
+    let ask = plain("POST", "/v1/responses").header("authorization", format!("Bearer {}", KEYS[0]));
+    let answer = send(address, ask.body(Full::from(body)).unwrap()).await;
+    assert_eq!(answer.status(), 200);
+    let request = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    answer.into_body().collect().await.unwrap();
+    terminate(child).await;
+    let (code, out, err) = run(folder, &["explain", &request]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("  1. provider-1/OPENAI_CLI/main: success, issued what is named, status 200, "), "{out}");
+    assert!(out.contains("–  provider-0/OPENAI_CLI/main: state_bound\n"), "{out}");
 }

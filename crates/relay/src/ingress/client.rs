@@ -81,7 +81,7 @@ pub(crate) fn session(headers: &HeaderMap, peek: &Peek, body: &[u8]) -> Option<[
         .or(peek.prompt_cache_key.as_deref().map(str::as_bytes))
         .or(peek.previous_response_id.as_deref().map(str::as_bytes));
     if let Some(name) = named {
-        return Some(half(Sha256::new().chain_update(b"session\0").chain_update(name)));
+        return Some(session_named(name));
     }
     if peek.system.is_none() && peek.tools_span.is_none() {
         return None;
@@ -90,6 +90,11 @@ pub(crate) fn session(headers: &HeaderMap, peek: &Peek, body: &[u8]) -> Option<[
         |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| body.get(range)).unwrap_or_default();
     let prompt = Sha256::new().chain_update(b"prompt\0").chain_update(span(&peek.system)).chain_update(b"\0");
     Some(half(prompt.chain_update(span(&peek.tools_span))))
+}
+
+/// The session of this name.
+pub(crate) fn session_named(name: &[u8]) -> [u8; 16] {
+    half(Sha256::new().chain_update(b"session\0").chain_update(name))
 }
 
 /// The session within Claude Code's `metadata.user_id`: a JSON string's `session_id`, or what follows `_session_`.

@@ -2,25 +2,14 @@
 
 use crate::{
     convert::{answer, ask, error_message},
-    support::{Builder, MODEL, START_US, gateway, id, scripted},
+    support::{Builder, gateway, id, scripted},
 };
-use bytes::Bytes;
-use domain::{
-    catalog::Catalog,
-    format::{ApiFormat, ConversionLoss},
-    ports::Clock,
-    schedule::SkipCode,
-};
-use relay::{
-    explain::{Question, explain},
-    health::Health,
-};
+use domain::format::{ApiFormat, ConversionLoss};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use testkit::Reply;
 
 /// Asks with a parameter that the chat wire has no place for.
-fn lossy() -> (String, Value) {
+pub(crate) fn lossy() -> (String, Value) {
     let (path, mut body) = ask(ApiFormat::Claude, false);
     body["top_k"] = json!(5);
     (path, body)
@@ -223,46 +212,4 @@ async fn thoughts_signed_on_another_wire_are_taken_out_where_nothing_is_converte
     assert_eq!(sent["messages"][1]["content"], json!([first["content"][1]]), "only the call is left");
     assert_eq!(sent.get("thinking"), None, "it may not be on in a step that has lost its thoughts");
     assert_eq!(gw.settled().usage.metadata.edits, ["model", "strip_params", "strip_sealed"]);
-}
-
-/// The time does not matter here.
-struct Still;
-
-impl Clock for Still {
-    fn unix_us(&self) -> i64 {
-        START_US
-    }
-
-    fn monotonic_us(&self) -> u64 {
-        0
-    }
-}
-
-#[test]
-fn an_explanation_says_who_cannot_take_a_request_over_and_why() {
-    let chat = scripted([]);
-    let builder = gateway()
-        .upstream(ApiFormat::OpenAi, &chat)
-        .upstream(ApiFormat::Gemini, &chat)
-        .with(|builder| builder.parts.settings.conversion_loss = ConversionLoss::Reject);
-    let catalog = Arc::new(Catalog::build(builder.parts).unwrap());
-    let (health, _) = Health::alone(Arc::new(Still), catalog.clone());
-    let (_, body) = lossy();
-    let mut question = Question {
-        client: "laptop".to_owned(),
-        model: MODEL.to_owned(),
-        format: ApiFormat::Claude,
-        session: String::new(),
-        features: Vec::new(),
-        capabilities: Vec::new(),
-        body: body.to_string().into(),
-    };
-    let told = explain(&catalog, &health, &question, START_US).unwrap();
-    assert_eq!((told.chosen.len(), told.refused.len()), (1, 1));
-    let refused = &told.refused[0];
-    assert_eq!(refused.code, SkipCode::ConversionUnsupported);
-    assert!(refused.lacks.as_deref().is_some_and(|lacks| lacks.starts_with("/top_k: ")), "{refused:?}");
-    assert!(told.to_string().contains("conversion_unsupported (/top_k: "), "{told}");
-    question.body = Bytes::new();
-    assert_eq!(explain(&catalog, &health, &question, START_US).unwrap().chosen.len(), 2, "nothing is known of it");
 }

@@ -10,6 +10,7 @@ mod converted_endings;
 mod counting;
 mod egress;
 mod endings;
+mod explain;
 mod faults;
 mod http2;
 mod lists;
