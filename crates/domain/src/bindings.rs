@@ -4,7 +4,7 @@
 //! is nothing that another may name.
 
 use crate::ids::{ClientKeyId, ProviderKeyId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// What was issued: the first half of its SHA-256. The thing itself is kept nowhere.
@@ -62,16 +62,21 @@ impl Generation {
     }
 
     fn get(&self, thing: &Fingerprint) -> Option<Binding> {
-        let Packed { client, issuer, expires_s } = *self.things.get(thing)?;
+        self.unpacked(*self.things.get(thing)?)
+    }
+
+    fn unpacked(&self, Packed { client, issuer, expires_s }: Packed) -> Option<Binding> {
         let expires_us = i64::from(expires_s) * SECOND_US;
         Some(Binding { client: self.id(client)?, issuer: self.id(issuer)?, expires_us })
     }
 }
 
-/// The bindings that are known in memory: bounded, and what was issued first is forgotten first.
+/// The bindings that are known in memory: bounded, and what was issued first is forgotten first, of those client keys
+/// first that have the most.
 ///
-/// Two generations: what is new goes into the younger one; when that is full, the older one is dropped whole. So a
-/// binding costs no place in a queue, and the last `generation` of them are always there.
+/// Two generations: what is new goes into the younger one; when that is full, the older one is dropped, but for the
+/// bindings of client keys that have few in it. So a binding costs no place in a queue, the last three quarters of
+/// `generation` are always there, and a busy client key pushes out its own and not those of others.
 #[derive(Debug)]
 pub struct Bindings {
     young: Generation,
@@ -80,7 +85,7 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// At least the last `generation` bindings, and at most twice as many.
+    /// At least the last three quarters of `generation` bindings, and at most twice `generation`.
     pub fn new(generation: usize) -> Self {
         Self { young: Generation::default(), old: Generation::default(), generation: generation.max(1) }
     }
@@ -100,7 +105,31 @@ impl Bindings {
         }
         self.young.insert(thing, binding);
         if self.young.things.len() >= self.generation {
-            self.old = std::mem::take(&mut self.young);
+            let dropped = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+            self.keep_of(&dropped, now_us);
+        }
+    }
+
+    /// Keeps up to a quarter of a generation of what is dropped: whole client keys, those with the fewest bindings first.
+    fn keep_of(&mut self, dropped: &Generation, now_us: i64) {
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for packed in dropped.things.values() {
+            *counts.entry(packed.client).or_default() += 1;
+        }
+        let mut fewest: Vec<(usize, u32)> = counts.into_iter().map(|(client, count)| (count, client)).collect();
+        fewest.sort_unstable();
+        let mut room = self.generation / 4;
+        let within_room = |(count, client)| {
+            room = room.checked_sub(count)?;
+            Some(client)
+        };
+        let stay: HashSet<u32> = fewest.into_iter().map_while(within_room).collect();
+        for (thing, packed) in dropped.things.iter().filter(|(_, packed)| stay.contains(&packed.client)) {
+            let binding = dropped.unpacked(*packed).filter(|binding| binding.expires_us > now_us);
+            // What was renewed meanwhile is in the other one.
+            if let Some(binding) = binding.filter(|_| !self.old.things.contains_key(thing)) {
+                self.young.insert(*thing, binding);
+            }
         }
     }
 }
@@ -138,15 +167,42 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_of_the_newest_is_always_there_and_never_more_than_two() {
-        let mut known = Bindings::new(4);
-        for number in 0..100 {
-            known.bind(thing(number), binding(1, 7, 1), 0);
-            let there = (0..100).filter(|number| known.find(&thing(*number), 0).is_some()).count();
-            assert!(there <= 8, "{there} after {number}");
-            let newest = number.saturating_sub(3)..=number;
-            assert!(newest.into_iter().all(|number| known.find(&thing(number), 0).is_some()), "{number}");
+    fn most_of_a_generation_of_the_newest_is_always_there_and_never_more_than_two() {
+        // Of one client key, and of many that are all alike.
+        for clients in [1, 50] {
+            let mut known = Bindings::new(8);
+            for number in 0..100 {
+                known.bind(thing(number), binding(u128::from(number) % clients, 7, 1), 0);
+                let there = (0..100).filter(|number| known.find(&thing(*number), 0).is_some()).count();
+                assert!(there <= 16, "{there} after {number}");
+                let newest = number.saturating_sub(5)..=number;
+                assert!(newest.into_iter().all(|number| known.find(&thing(number), 0).is_some()), "{number}");
+            }
         }
+    }
+
+    #[test]
+    fn a_busy_client_pushes_out_its_own_and_not_what_others_have_few_of() {
+        let mut known = Bindings::new(16);
+        let quiet = [thing(250), thing(251), thing(252)];
+        let bound = binding(2, 8, 100);
+        for thing in quiet {
+            known.bind(thing, bound, 0);
+        }
+        for number in 0..200 {
+            known.bind(thing(number), binding(1, 7, 100), 0);
+        }
+        assert!(quiet.iter().all(|thing| known.find(thing, 0) == Some(bound)));
+        assert_eq!(known.find(&thing(0), 0), None, "the busy one's first");
+        assert_eq!(known.find(&thing(199), 0), Some(binding(1, 7, 100)));
+
+        // Renewed, the later expiry stays; expired, it is not kept.
+        known.bind(quiet[0], binding(2, 9, 200), 0);
+        for number in 0..200 {
+            known.bind(thing(number), binding(3, 7, 300), 100 * S);
+        }
+        assert_eq!(known.find(&quiet[0], 0), Some(binding(2, 9, 200)));
+        assert_eq!(known.find(&quiet[1], 0), None);
     }
 
     #[test]

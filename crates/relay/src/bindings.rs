@@ -1,5 +1,5 @@
 //! Who issued what, as requests and answers meet it: in memory, the newest of it at the start, added to as answers issue
-//! things.
+//! things. Where that is too much, client keys with many lose theirs first.
 
 use crate::{call::Call, respond::Refused};
 use domain::{

@@ -45,8 +45,8 @@ pub(crate) struct Issued {
 }
 
 impl Issued {
-    /// Takes over the newest; what the journal held of them is in the database by now. Half of what memory holds: that is as
-    /// much as it always keeps, and the start waits for it.
+    /// Takes over the newest; what the journal held of them is in the database by now. Half of what memory holds: the rest is
+    /// room for those of client keys with few, and the start waits for it.
     pub(crate) async fn restore(db: &Db, known: &Bindings, now_us: i64) -> Result<Self, DbError> {
         let mut tx = db.read().await?;
         let newest = bindings::newest_any_owner(&mut tx, CAPACITY / 2).await?;
