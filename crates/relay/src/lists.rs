@@ -20,7 +20,8 @@ use wire::{
     lists::{model_list, model_one},
 };
 
-/// Calls per minute and key that are no requests to a model; they do not count against the key's own rate.
+/// Calls per minute and key that are no requests to a model, of all kinds together; they do not count against the key's own
+/// rate.
 const PER_MINUTE: u32 = 60;
 
 /// How often each key has asked, for lists or for what is kept.

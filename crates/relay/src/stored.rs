@@ -41,7 +41,7 @@ pub(crate) async fn serve(
     if !caller.access().iter().all(|level| level.allows_format(ApiFormat::OpenAiCli)) {
         return Err(Fault::new(Kind::NotAllowed, "this key may not use this API format"));
     }
-    core.stored.admit(caller.key.id, arrival.monotonic_us)?;
+    core.lists.admit(caller.key.id, arrival.monotonic_us)?;
     let binding = issuer_of(core, id, arrival.unix_us).await?;
     if binding.is_some_and(|binding| binding.client != caller.key.id) {
         refused.reason = Some("bound_to_another");

@@ -461,15 +461,18 @@ async fn a_vendor_that_repeats_our_key_is_logged_without_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn kept_responses_have_a_rate_of_their_own_and_need_their_format() {
+async fn kept_responses_share_a_rate_with_lists_and_need_their_format() {
     let gw = two_clients(ApiFormat::OpenAiCli, &[&scripted([])])
         .with(|builder| builder.parts.client_keys[1].access.api_formats = Some(vec![ApiFormat::OpenAi]))
         .start();
-    for _ in 0..60 {
+    let listed = async || gw.send(request(Method::GET, "/v1/models", "")).await;
+    for _ in 0..30 {
         assert_eq!(kept(&gw, Method::GET, "resp_none").await.status, 404);
+        assert_eq!(listed().await.status, 200);
     }
-    let got = kept(&gw, Method::GET, "resp_none").await;
-    assert!(got.status == 429 && got.header("retry-after").is_some(), "{}", got.text());
+    for got in [kept(&gw, Method::GET, "resp_none").await, listed().await] {
+        assert!(got.status == 429 && got.header("retry-after").is_some(), "{}", got.text());
+    }
     let path = "/v1/responses/resp_none";
     assert_eq!(gw.send(other(request(Method::GET, path, ""))).await.status, 403);
     assert_eq!(gw.send(request(Method::PUT, path, "")).await.status, 405);
