@@ -7,11 +7,11 @@
 use crate::{attempt::request, ingress::route::Metered, upstream, wire_of};
 use bytes::Bytes;
 use domain::{
-    catalog::{Endpoint, GlobalModel, Route},
+    catalog::{Catalog, Endpoint, GlobalModel, Route},
     fault::{Fault, Kind},
     format::{ConversionLoss, RequestType},
     ids::ProviderKeyId,
-    schedule::Conversion,
+    schedule::{self, Conversion, Facts},
     secret::Secret,
 };
 use http::HeaderMap;
@@ -67,10 +67,18 @@ pub(crate) struct Ready {
     pub body: Bytes,
     pub peek: Peek,
     pub memory: Memory,
+    /// What is lost, as it is recorded.
     pub losses: Vec<String>,
-    /// Those that an endpoint which takes no losses does not take.
-    pub missed: Vec<String>,
+    loss: Loss,
     pub purpose: Purpose,
+}
+
+impl Ready {
+    /// What is lost that an endpoint which takes no losses does not take.
+    fn missed(&self) -> Vec<String> {
+        let more = if self.loss.drops() { self.loss.more() } else { 0 };
+        named(self.loss.items().iter().filter(|lost| !lost.harmless), more)
+    }
 }
 
 /// What is asked for, as far as it decides how the answer is converted.
@@ -179,16 +187,15 @@ impl Conversions {
         Target { wire, quirks: quirks(&route.endpoint), issuer }
     }
 
-    /// How many conversions these routes may want; each is kept while the request lasts.
-    pub(crate) fn wanted<'r>(&self, routes: impl IntoIterator<Item = &'r Route>) -> usize {
-        let mut targets: Vec<Target> = Vec::new();
-        for route in routes.into_iter().filter(|route| self.concerns(route)) {
-            let target = self.target(route);
-            if !targets.contains(&target) {
-                targets.push(target);
-            }
+    /// How many conversions the plan of such a request may want; each is kept while the request lasts. Who is out for
+    /// another reason wants none.
+    pub(crate) fn wanted(&self, catalog: &Catalog, facts: &Facts<'_>) -> usize {
+        if !catalog.routes(facts.model.id).iter().any(|route| self.concerns(route)) {
+            return 0;
         }
-        targets.len()
+        let counted = Counted { conversions: self, targets: Mutex::default() };
+        schedule::eligible(catalog, &Facts { conversion: &counted, ..*facts });
+        counted.targets.into_inner().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn converted(&self, target: &Target) -> Conversed {
@@ -218,9 +225,7 @@ impl Conversions {
             .map_err(|_| Refused::Invalid { pointer: String::new(), reason: "its conversion cannot be read" })?;
         let mut losses = named(loss.items(), loss.more());
         losses.extend(self.betas(to).map(|name| format!("{name}: a header that only its vendor knows")));
-        let more = if loss.drops() { loss.more() } else { 0 };
-        let missed = named(loss.items().iter().filter(|lost| !lost.harmless), more);
-        Ok(Ready { wire: to, body: bytes.into(), peek, memory, losses, missed, purpose })
+        Ok(Ready { wire: to, body: bytes.into(), peek, memory, losses, loss, purpose })
     }
 
     /// The headers that go no further on a wire.
@@ -253,7 +258,7 @@ impl Conversions {
     pub(crate) fn against(&self, route: &Route) -> String {
         match &*self.of(route) {
             Err(refused) => refused.to_string(),
-            Ok(ready) => ready.missed.join("; "),
+            Ok(ready) => ready.missed().join("; "),
         }
     }
 
@@ -284,9 +289,10 @@ impl Conversions {
                     .param(field(refused.pointer()))
             }
             Some(Ok(ready)) => {
-                let fields = ready.missed.iter().map(|loss| loss.split(": ").next().unwrap_or_default());
-                let first = ready.missed.first().and_then(|loss| loss.split(": ").next()).unwrap_or_default();
-                let fields: Vec<String> = fields.map(field).collect();
+                let missed = ready.missed();
+                let mut pointers = missed.iter().map(|loss| loss.split(": ").next().unwrap_or_default()).peekable();
+                let first = pointers.peek().copied().unwrap_or_default();
+                let fields: Vec<String> = pointers.map(field).collect();
                 let words = format!("not supported for this model: {}", fields.join(", "));
                 Fault::new(Kind::Unsupported, words).param(field(first))
             }
@@ -304,9 +310,27 @@ impl std::fmt::Debug for Conversions {
 impl Conversion for Conversions {
     fn carries(&self, route: &Route) -> bool {
         match &*self.of(route) {
-            Ok(ready) => ready.missed.is_empty() || self.policy(&route.endpoint) != ConversionLoss::Reject,
+            Ok(ready) => !ready.loss.drops() || self.policy(&route.endpoint) != ConversionLoss::Reject,
             Err(_) => false,
         }
+    }
+}
+
+/// Counts what conversions are asked for, and makes none.
+#[derive(Debug)]
+struct Counted<'c> {
+    conversions: &'c Conversions,
+    targets: Mutex<Vec<Target>>,
+}
+
+impl Conversion for Counted<'_> {
+    fn carries(&self, route: &Route) -> bool {
+        let target = self.conversions.target(route);
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.conversions.concerns(route) && !targets.contains(&target) {
+            targets.push(target);
+        }
+        true
     }
 }
 

@@ -128,7 +128,8 @@ where
 
     if call.request_type.is_convertible() {
         // Each is about as long as the request.
-        let conversions = prompt.conversions.wanted(call.catalog.routes(call.model.id));
+        let facts = call.facts(&prompt.conversions, arrival.unix_us);
+        let conversions = prompt.conversions.wanted(&call.catalog, &facts);
         let bytes = prompt.body.len().saturating_mul(conversions);
         core.budget.add(&mut prompt.share, bytes).await?;
     }

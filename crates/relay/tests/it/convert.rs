@@ -401,18 +401,23 @@ async fn every_conversion_that_is_kept_is_in_the_memory_budget() {
     let (path, mut body) = ask(ApiFormat::Claude, false);
     body["messages"][0]["content"] = "word ".repeat(MIB / 5).into();
     // The request, and one conversion for both upstreams of the chat wire, or another for Gemini's.
-    for (others, budget, status) in [
-        (&[ApiFormat::OpenAi, ApiFormat::OpenAi][..], 3, 200),
-        (&[ApiFormat::OpenAi, ApiFormat::Gemini], 3, 503),
-        (&[ApiFormat::OpenAi, ApiFormat::Gemini], 4, 200),
+    for (others, last_serves, budget, status) in [
+        (&[ApiFormat::OpenAi, ApiFormat::OpenAi][..], true, 3, 200),
+        (&[ApiFormat::OpenAi, ApiFormat::Gemini], true, 3, 503),
+        (&[ApiFormat::OpenAi, ApiFormat::Gemini], true, 4, 200),
+        // Who is out from the start wants none.
+        (&[ApiFormat::OpenAi, ApiFormat::Gemini], false, 3, 200),
     ] {
         let upstream = scripted([Reply::text(["hello"])]);
         let gw = others
             .iter()
             .fold(gateway(), |builder, format| builder.upstream(*format, &upstream))
-            .with(|builder| builder.bounds.request_budget = budget * MIB)
+            .with(|builder| {
+                builder.bounds.request_budget = budget * MIB;
+                builder.parts.provider_keys[1].is_active = last_serves;
+            })
             .start();
         let got = gw.post(&path, &body).await;
-        assert_eq!(got.status.as_u16(), status, "{others:?} {budget}: {}", got.text());
+        assert_eq!(got.status.as_u16(), status, "{others:?} {last_serves} {budget}: {}", got.text());
     }
 }
