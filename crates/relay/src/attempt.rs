@@ -272,7 +272,7 @@ fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], conversions: &Conversions, p
     let busy = skipped.iter().any(|skip| skip.code.is_busy());
     let facts: Vec<Failed> = tried
         .iter()
-        .map(|tried| Failed { verdict: tried.failure.verdict, timed_out: tried.failure.deadline.is_some() })
+        .map(|tried| Failed { verdict: tried.failure.verdict, timed_out: tried.failure.timed_out() })
         .collect();
     let wait = tried.iter().filter_map(|tried| tried.failure.retry_after).min();
     let fault = match all_failed(&facts, busy) {

@@ -25,6 +25,8 @@ names! {
         Overloaded = "overloaded",
         /// It may work the next time.
         Transient = "transient",
+        /// The model wrote a call that no client can be given: it may not the next time, and the key is not at fault.
+        MalformedCall = "malformed_call",
         /// What answers there is not the API.
         EndpointFault = "endpoint_fault",
         /// The operator's own settings keep it from being asked: the egress policy, or a proxy that refuses.
@@ -65,7 +67,9 @@ impl Verdict {
         match self {
             Self::KeyUnusable => Effect::Opens,
             Self::NotPermitted | Self::RateLimited => Effect::Cools,
-            Self::CallersFault | Self::CannotDo | Self::UnknownModel | Self::NotDialled => Effect::None,
+            Self::CallersFault | Self::CannotDo | Self::UnknownModel | Self::MalformedCall | Self::NotDialled => {
+                Effect::None
+            }
             Self::Overloaded | Self::Transient | Self::EndpointFault => Effect::Counts,
         }
     }
@@ -106,6 +110,7 @@ pub fn next(verdict: Verdict, committed: bool, left: Left) -> Next {
         _ if committed => Next::Stop,
         Verdict::CallersFault => Next::Stop,
         Verdict::Overloaded | Verdict::Transient if may_retry => Next::Retry,
+        Verdict::MalformedCall if left.retries > 0 && !left.retried => Next::Retry,
         Verdict::UnknownModel if left.names > 0 => Next::OtherName,
         _ if left.candidates > 0 => Next::OtherCandidate,
         _ => Next::Stop,
@@ -142,14 +147,18 @@ pub enum AllFailed {
 pub struct Failed {
     /// Its verdict.
     pub verdict: Verdict,
-    /// A deadline ended it.
+    /// A deadline ended it, ours or the upstream's own.
     pub timed_out: bool,
 }
 
 /// The first rule that fits the last verdict of each candidate tried; `busy` says that candidates were out for a rate or slot.
 pub fn all_failed(tried: &[Failed], busy: bool) -> AllFailed {
-    let passing =
-        |failed: &Failed| matches!(failed.verdict, Verdict::RateLimited | Verdict::Overloaded | Verdict::Transient);
+    let passing = |failed: &Failed| {
+        matches!(
+            failed.verdict,
+            Verdict::RateLimited | Verdict::Overloaded | Verdict::Transient | Verdict::MalformedCall
+        )
+    };
     let cannot = tried.iter().position(|failed| matches!(failed.verdict, Verdict::CannotDo | Verdict::UnknownModel));
     if let Some(index) = cannot
         && !busy

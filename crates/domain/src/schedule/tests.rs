@@ -432,8 +432,8 @@ proptest! {
 #[test]
 fn what_follows_a_failed_attempt() {
     use Verdict::{
-        CallersFault, CannotDo, EndpointFault, KeyUnusable, NotPermitted, Overloaded, RateLimited, Transient,
-        UnknownModel,
+        CallersFault, CannotDo, EndpointFault, KeyUnusable, MalformedCall, NotPermitted, Overloaded, RateLimited,
+        Transient, UnknownModel,
     };
     let plenty = Left { retries: 3, names: 1, candidates: 2, retried: false };
     let retried = Left { retried: true, ..plenty };
@@ -453,6 +453,9 @@ fn what_follows_a_failed_attempt() {
         ("a bad key, and another", KeyUnusable, false, plenty, Next::OtherCandidate),
         ("a bad key, and no other", KeyUnusable, false, nothing, Next::Stop),
         ("a forbidden region, and another", NotPermitted, false, plenty, Next::OtherCandidate),
+        ("a call that is none is asked for again", MalformedCall, false, Left { candidates: 0, ..plenty }, Next::Retry),
+        ("once", MalformedCall, false, alone, Next::Stop),
+        ("and then elsewhere", MalformedCall, false, retried, Next::OtherCandidate),
         ("a break in mid-stream", Transient, true, plenty, Next::Stop),
     ] {
         assert_eq!(next(verdict, committed, left), want, "{name}");

@@ -25,7 +25,7 @@ use domain::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::{pin::Pin, time::Duration};
 use tokio::time::Instant;
-use wire::{ErrorFacts, Seen, StreamTap, Usage, WholeTap, Wire};
+use wire::{Class, ErrorFacts, Seen, StreamTap, Usage, WholeTap, Wire};
 
 /// Dialling, proxy and TLS together.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
@@ -162,6 +162,12 @@ impl Failure {
     /// Nobody waits for the exchange any more.
     pub(crate) fn abandoned() -> Box<Self> {
         Self::new(Verdict::Transient, "abandoned at shutdown")
+    }
+
+    /// Whether it took too long: for a deadline of ours, or by the upstream's own account.
+    pub(super) fn timed_out(&self) -> bool {
+        let status = self.status.unwrap_or(200);
+        self.deadline.is_some() || status == 504 || wire::convert::class_of(status, &self.facts) == Class::Timeout
     }
 
     pub(super) fn late(deadline: Deadline) -> Box<Self> {
@@ -423,9 +429,11 @@ fn begin(
 fn recast_whole(commit: &mut Commit) -> Result<()> {
     let Some(recast) = commit.recast.as_ref().filter(|_| commit.shape == Shape::Whole) else { return Ok(()) };
     let body = commit.passed.concat();
-    let answered = recast
-        .whole(&body)
-        .map_err(|refused| Failure::new(Verdict::Transient, format!("the answer cannot be converted: {refused}")))?;
+    let answered = recast.whole(&body).map_err(|refused| {
+        let malformed = commit.tap.seen().is_some_and(inspect::is_malformed);
+        let verdict = if malformed { Verdict::MalformedCall } else { Verdict::Transient };
+        Failure::new(verdict, format!("the answer cannot be converted: {refused}"))
+    })?;
     commit.losses = convert::answer_losses(&answered.loss);
     commit.passed = vec![answered.bytes.into()];
     Ok(())

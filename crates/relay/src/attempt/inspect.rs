@@ -8,7 +8,7 @@ use domain::schedule::attempt::{Deadline, Verdict};
 use http::HeaderMap;
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::{ErrorFacts, Frame, convert::EVENT_MAX};
+use wire::{ErrorFacts, Frame, Seen, convert::EVENT_MAX};
 
 /// A stream that has begun validly is handed on after this long, content or not.
 const START_GRACE: Duration = Duration::from_secs(10);
@@ -18,6 +18,11 @@ const MALFORMED: &str = "MALFORMED_FUNCTION_CALL";
 const INSPECT_WHOLE: usize = 256 * 1024;
 /// … and of a stream, should its first event be larger.
 const INSPECT_STREAM: usize = 64 * 1024;
+
+/// Whether a model's answer ends in such a call.
+pub(super) fn is_malformed(seen: &Seen) -> bool {
+    seen.finish.as_deref() == Some(MALFORMED)
+}
 
 pub(super) async fn stream(
     commit: &mut Commit,
@@ -72,8 +77,8 @@ pub(super) async fn stream(
                 Some(Frame::Closing) if tap.seen().error.is_some() && tap.seen().content_events == 0 => {
                     return Err(error_inside(&commit.headers, &tap.seen().error.clone().unwrap_or_default()));
                 }
-                Some(Frame::Closing) if commit.recast.is_some() && tap.seen().finish.as_deref() == Some(MALFORMED) => {
-                    return Err(Failure::new(Verdict::Transient, "the model wrote a call that is none"));
+                Some(Frame::Closing) if commit.recast.is_some() && is_malformed(tap.seen()) => {
+                    return Err(Failure::new(Verdict::MalformedCall, "the model wrote a call that is none"));
                 }
                 Some(Frame::Closing) => {
                     commit.passed.push(piece.slice(..began));

@@ -141,6 +141,12 @@ async fn a_call_that_geminis_model_wrote_wrongly_is_asked_for_again() {
         let gw = gateway().upstream(ApiFormat::Gemini, &upstream).start();
         let got = gw.post(&path, &ask(ApiFormat::OpenAi, stream).1).await;
         assert_eq!(got.status, 502, "stream {stream}: {}", got.text());
+        assert_eq!(upstream.requests().len(), 2, "stream {stream}: once more");
+        let settled = gw.settled();
+        let verdicts = settled.candidates.iter().map(|row| row.skip_reason.as_deref());
+        assert!(verdicts.eq([Some("malformed_call"); 2]), "stream {stream}: {:?}", settled.candidates);
+        let failures = gw.relay.health().states().into_iter().map(|(_, state)| state.stats.consecutive_failures);
+        assert_eq!(failures.sum::<u32>(), 0, "stream {stream}: it says nothing of the key");
     }
 }
 

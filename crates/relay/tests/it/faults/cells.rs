@@ -243,10 +243,11 @@ fn bodiless() -> Vec<Cell> {
         (&[401, 402][..], "key_unusable"),
         (&[403], "not_permitted"),
         (&[301, 302, 307, 308, 404, 405], "endpoint_fault"),
-        (&[200, 204, 408, 409, 425, 500, 501, 502, 504, 599], "transient"),
+        (&[200, 204, 408, 409, 425, 500, 501, 502, 599], "transient"),
     ] {
         cells.extend(statuses.iter().map(|status| cell(*status, verdict, upstream())));
     }
+    cells.push(cell(504, "transient", Comes::Next(Own::Timeout)));
     for status in [503, 529] {
         cells.push(cell(status, "overloaded", Comes::Next(Own::Overloaded(None))));
     }
@@ -279,7 +280,7 @@ fn no_api(stream: bool) -> Vec<Cell> {
         page(500, "transient", upstream()),
         page(502, "transient", upstream()),
         page(503, "overloaded", Comes::Next(Own::Overloaded(None))),
-        page(504, "transient", upstream()),
+        page(504, "transient", Comes::Next(Own::Timeout)),
         cell("a page that says it is JSON", Reply::raw(200, &json, "<html></html>"), "endpoint_fault", 200, upstream()),
         cell("a redirect", Reply::error(elsewhere), "endpoint_fault", 307, upstream()),
         cell("another server's 404", text(404, "404 page not found"), "endpoint_fault", 404, upstream()),
@@ -327,7 +328,7 @@ fn vendors(format: ApiFormat, stream: bool) -> Vec<Cell> {
             overloaded(Some(3)),
         ),
         error("a 500", ErrorShape::Server, "transient", 500, upstream()),
-        error("a 504", ErrorShape::Timeout, "transient", 504, upstream()),
+        error("a 504", ErrorShape::Timeout, "transient", 504, Comes::Next(Own::Timeout)),
         error("a 500 in an array", ErrorShape::InArray(Box::new(ErrorShape::Server)), "transient", 500, upstream()),
         error(
             "overload in another's words",
