@@ -13,6 +13,7 @@ mod endings;
 mod explain;
 mod faults;
 mod http2;
+mod kept;
 mod lists;
 mod losses;
 mod media;
