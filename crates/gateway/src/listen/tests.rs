@@ -4,7 +4,7 @@ use super::*;
 use axum::{Router, body::Body, routing::get};
 use std::{convert::Infallible, net::SocketAddr};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, sleep},
 };
@@ -44,6 +44,18 @@ impl Listening {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// How long somebody is borne with who asks for more than it reads; it is alone here.
+    pub(super) async fn bears(&self, mut deaf: impl AsyncWrite + Unpin) -> Duration {
+        deaf.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let began = Instant::now();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(self.traffic.connections(), 1);
+        while self.traffic.connections() > 0 {
+            sleep(Duration::from_secs(1)).await;
+        }
+        began.elapsed()
+    }
+
     pub(super) async fn ends(self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -52,7 +64,7 @@ impl Listening {
 }
 
 /// How long the other side keeps the connection open.
-pub(super) async fn open_for(stream: &mut TcpStream) -> Duration {
+pub(super) async fn open_for(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
     let began = Instant::now();
     let _ = stream.read_to_end(&mut Vec::new()).await;
     began.elapsed()
@@ -109,16 +121,8 @@ async fn a_connection_may_rest_between_requests_and_an_answer_may_take_its_time(
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_an_answer_loses_it() {
     let listening = Listening::start().await;
-    let mut stream = listening.connect().await;
-    stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let began = Instant::now();
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(listening.traffic.connections(), 1);
-    while listening.traffic.connections() > 0 {
-        sleep(Duration::from_secs(1)).await;
-    }
-    assert!(is_about(began.elapsed(), 295..=305), "{:?}", began.elapsed());
-    drop(stream);
+    let borne = listening.bears(listening.connect().await).await;
+    assert!(is_about(borne, 295..=305), "{borne:?}");
 }
 
 #[tokio::test(start_paused = true)]

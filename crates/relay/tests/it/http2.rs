@@ -35,17 +35,23 @@ fn prior_knowledge(builder: &mut Builder) {
     builder.parts.endpoints[0].config = EndpointConfig { http2: Some(true), ..EndpointConfig::default() };
 }
 
-/// A way to dial a peer inside the process; each connection is one more call of `serve`.
-fn peer<F>(serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static) -> impl Fn() -> DuplexStream + Send + Sync
+/// A peer inside the process: a way to dial it, and how often it was dialled. Each connection is one more call of `serve`.
+fn peer<F>(
+    serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static,
+) -> (impl Fn() -> DuplexStream + Send + Sync, Arc<AtomicU32>)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let tasks = TaskTracker::new();
-    move || {
+    let connections = Arc::new(AtomicU32::new(0));
+    let dialled = connections.clone();
+    let dial = move || {
+        dialled.fetch_add(1, Ordering::Relaxed);
         let (near, far) = tokio::io::duplex(64 << 10);
         tasks.spawn(serve(far));
         near
-    }
+    };
+    (dial, connections)
 }
 
 fn answer(respond: &mut SendResponse<Bytes>) {
@@ -58,12 +64,10 @@ fn answer(respond: &mut SendResponse<Bytes>) {
 async fn requests_share_a_connection_and_none_waits_behind_another() {
     const TOGETHER: u32 = 20;
     for (allowed, most) in [(100, 1), (2, TOGETHER)] {
-        let connections = Arc::new(AtomicU32::new(0));
         let (inside, _) = watch::channel(0);
         let (open, gate) = watch::channel(true);
-        let (counted, entered) = (connections.clone(), inside.clone());
-        let dial = peer(move |io| {
-            counted.fetch_add(1, Ordering::Relaxed);
+        let entered = inside.clone();
+        let (dial, connections) = peer(move |io| {
             let (entered, gate) = (entered.clone(), gate.clone());
             let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                 let (entered, mut gate) = (entered.clone(), gate.clone());
@@ -103,16 +107,11 @@ async fn requests_share_a_connection_and_none_waits_behind_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_its_leave_answers_what_it_has_and_the_next_request_dials() {
-    let connections = Arc::new(AtomicU32::new(0));
-    let counted = connections.clone();
-    let dial = peer(move |io| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let mut connection = h2::server::handshake(io).await.unwrap();
-            while let Some(Ok((_, mut respond))) = connection.accept().await {
-                connection.graceful_shutdown();
-                answer(&mut respond);
-            }
+    let (dial, connections) = peer(|io| async move {
+        let mut connection = h2::server::handshake(io).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            connection.graceful_shutdown();
+            answer(&mut respond);
         }
     });
     let gw = gateway().dialled(ApiFormat::OpenAi, dial).with(prior_knowledge).start();
@@ -126,15 +125,10 @@ async fn a_peer_that_takes_its_leave_answers_what_it_has_and_the_next_request_di
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_was_idle_for_a_minute_is_let_go() {
-    let connections = Arc::new(AtomicU32::new(0));
-    let counted = connections.clone();
-    let dial = peer(move |io| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let mut connection = h2::server::handshake(io).await.unwrap();
-            while let Some(Ok((_, mut respond))) = connection.accept().await {
-                answer(&mut respond);
-            }
+    let (dial, connections) = peer(|io| async move {
+        let mut connection = h2::server::handshake(io).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            answer(&mut respond);
         }
     });
     let gw = gateway().dialled(ApiFormat::OpenAi, dial).with(prior_knowledge).start();
@@ -180,10 +174,10 @@ async fn a_peer_that_answers_no_ping_is_gone_and_one_that_thinks_is_not() {
     let begin = |dial| gateway().dialled(ApiFormat::OpenAi, dial).with(prior_knowledge).start();
     type Dial = Box<dyn Fn() -> DuplexStream + Send + Sync>;
     for (name, dial, status, verdict, seconds) in [
-        ("mute", Box::new(peer(mute)) as Dial, 502, "transient", 30),
-        ("thinking", Box::new(peer(thinking)), 504, "transient: first_event", 120),
+        ("mute", Box::new(peer(mute).0) as Dial, 502, "transient", 30),
+        ("thinking", Box::new(peer(thinking).0), 504, "transient: first_event", 120),
         // After its last words.
-        ("vanishing", Box::new(peer(vanishing)), 200, "transient", 30),
+        ("vanishing", Box::new(peer(vanishing).0), 200, "transient", 30),
     ] {
         let gw = begin(dial);
         let began = Instant::now();
@@ -234,16 +228,12 @@ async fn a_request_that_an_http2_peer_has_not_looked_at_is_sent_again() {
                 }
                 let mut connection = h2::server::handshake(tcp).await.unwrap();
                 while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    assert_eq!(request.uri().path(), "/v1/chat/completions");
+                    assert_eq!(request.uri().path(), PATH);
                     let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
                     match refusal {
                         "GOAWAY after it was taken" if first => connection.abrupt_shutdown(h2::Reason::NO_ERROR),
                         _ if first || refusal == "always" => respond.send_reset(h2::Reason::REFUSED_STREAM),
-                        _ => {
-                            let head = http::Response::builder().header("content-type", "application/json");
-                            let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
-                            stream.send_data(Bytes::from_static(b"{\"choices\":[]}"), true).unwrap();
-                        }
+                        _ => answer(&mut respond),
                     }
                     if refusal == "always" && counted.load(Ordering::Relaxed) > 20 {
                         return;
@@ -254,12 +244,9 @@ async fn a_request_that_an_http2_peer_has_not_looked_at_is_sent_again() {
         let gw = gateway()
             .candidate(ApiFormat::OpenAi, &format!("http://{address}"))
             .allow("127.0.0.0/8")
-            .with(|builder| {
-                builder.parts.endpoints[0].max_retries = 0;
-                builder.parts.endpoints[0].config = EndpointConfig { http2: Some(true), ..EndpointConfig::default() };
-            })
+            .with(prior_knowledge)
             .start();
-        let got = gw.post("/v1/chat/completions", &body()).await;
+        let got = gw.post(PATH, &body()).await;
         assert_eq!(gw.settled().candidates.len(), 1, "{refusal}: it is one attempt");
         if refusal == "always" {
             assert_eq!(got.status, 502);
@@ -273,7 +260,7 @@ async fn a_request_that_an_http2_peer_has_not_looked_at_is_sent_again() {
         }
         if ["REFUSED_STREAM", "always"].contains(&refusal) {
             assert_eq!(connections.load(Ordering::Relaxed), 1, "{refusal}: the connection is good");
-            gw.post("/v1/chat/completions", &body()).await;
+            gw.post(PATH, &body()).await;
             assert_eq!(connections.load(Ordering::Relaxed), 1, "{refusal}: and is used on");
         }
     }
