@@ -1,5 +1,5 @@
 # One line per target; what a target does is in scripts/.
-.PHONY: run demo test lint conformance bench torture fuzz
+.PHONY: run demo test lint conformance bench torture fuzz pgo
 
 run: ; @scripts/run $(ARGS)
 demo: ; @scripts/demo $(ARGS)
@@ -9,3 +9,4 @@ conformance: ; @scripts/conformance
 bench: ; @scripts/bench $(ARGS)
 torture: ; @scripts/torture
 fuzz: ; @scripts/fuzz $(ARGS)
+pgo: ; @scripts/pgo

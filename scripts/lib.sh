@@ -28,6 +28,23 @@ need_rust() {
     command -v cc >/dev/null || install_packages gcc libc6-dev
 }
 
+# Builds these packages as they are released: with the profile that scripts/pgo recorded (docs/adr/0006-recorded-profile.md).
+build_release() {
+    local recorded=$root/pgo/tollgate.profdata used
+    need_rust
+    # Cargo does not look into the file: under a name of its content, another profile is another build.
+    used=$target/pgo/$(cksum <"$recorded" | cut -d' ' -f1).profdata
+    mkdir -p "$target/pgo"
+    [ -f "$used" ] || { cp "$recorded" "$used.new" && mv "$used.new" "$used"; }
+    CARGO_ENCODED_RUSTFLAGS=$(rust_flags)-Cprofile-use=$used cargo build --release --locked "$@"
+}
+
+# Whoever builds may have flags of their own; what is added to them may hold blanks.
+rust_flags() {
+    local flag
+    for flag in ${RUSTFLAGS-}; do printf '%s\x1f' "$flag"; done
+}
+
 # A cargo tool of this version, built into .tools unless the machine has it.
 need_cargo_tool() {
     need_rust
