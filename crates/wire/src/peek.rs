@@ -183,6 +183,8 @@ pub struct Peek {
     pub named: Vec<Named>,
     /// More ids are named than [`NAMED_MAX`].
     pub more_named: bool,
+    /// A source lacks its vendor's mark: a conversion wrote it (Anthropic).
+    pub unmarked: bool,
     /// The system prompt: `system`, `instructions` or `systemInstruction`.
     pub system: Option<Range<usize>>,
     /// The tools.

@@ -288,7 +288,7 @@ pub(crate) fn body(
         let chat_field = if call.request_type == RequestType::Completion { "max_tokens" } else { own_field };
         edits.extend(recode::set_maximum(wire, peek, maximum, chat_field));
     }
-    if draft.sealed || !draft.foreign.is_empty() {
+    if draft.sealed || peek.unmarked || !draft.foreign.is_empty() {
         let unsealed = recode::strip_sealed(body, |thing| draft.foreign.binary_search(&thing).is_ok());
         if wire == Wire::Anthropic && unsealed.last_step {
             // Clearing old thoughts is refused with thinking off.
@@ -309,7 +309,9 @@ pub(crate) fn body(
     if edits.is_empty() {
         return (vec![body.clone()], Vec::new());
     }
-    let names = edits.iter().map(|edit| edit.name).collect();
+    // What a body holds many of is named once.
+    let mut names: Vec<_> = edits.iter().map(|edit| edit.name).collect();
+    names.dedup();
     (wire::splice(body, edits), names)
 }
 

@@ -213,3 +213,40 @@ async fn thoughts_signed_on_another_wire_are_taken_out_where_nothing_is_converte
     assert_eq!(sent.get("thinking"), None, "it may not be on in a step that has lost its thoughts");
     assert_eq!(gw.settled().usage.metadata.edits, ["model", "strip_params", "strip_sealed"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn sources_that_a_conversion_wrote_do_not_reach_the_vendor_that_never_marked_them() {
+    let page = json!({ "start_index": 0, "end_index": 2, "title": "X", "url": "https://a.example" });
+    let message = json!({ "role": "assistant", "content": "So", "annotations": [{ "type": "url_citation", "url_citation": page }] });
+    let body = json!({ "choices": [{ "index": 0, "finish_reason": "stop", "message": message }], "usage": { "prompt_tokens": 9, "completion_tokens": 9 } });
+    let converted = scripted([Reply::raw(200, &[("content-type", "application/json")], body.to_string())]);
+    let gw = gateway().upstream(ApiFormat::OpenAi, &converted).start();
+    let (path, mut body) = ask(ApiFormat::Claude, false);
+    let first = gw.post(&path, &body).await.json();
+    let source = &first["content"][0]["citations"][0];
+    assert_eq!((&source["url"], &source["encrypted_index"]), (&json!("https://a.example"), &json!("")), "{first}");
+
+    let native = scripted([answer(), answer()]);
+    let gw = gateway().upstream(ApiFormat::Claude, &native).start();
+    let mut marked = source.clone();
+    marked["encrypted_index"] = json!("Eo8B");
+    body["messages"] = json!([
+        { "role": "user", "content": "so?" },
+        { "role": "assistant", "content": [first["content"][0], { "type": "text", "text": "!", "citations": [source, marked] }] },
+        { "role": "user", "content": "why?" },
+    ]);
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    let sent = native.requests()[0].json();
+    let text = &first["content"][0]["text"];
+    assert_eq!(
+        sent["messages"][1]["content"],
+        json!([{ "type": "text", "text": text, "citations": [] }, { "type": "text", "text": "!", "citations": [marked] }])
+    );
+    assert_eq!(gw.settled().usage.metadata.edits, ["model", "strip_sealed"]);
+
+    // The vendor's own goes back as it came.
+    body["messages"][1]["content"] = json!([{ "type": "text", "text": "!", "citations": [marked] }]);
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    assert_eq!(native.requests()[1].json()["messages"], body["messages"]);
+    assert_eq!(gw.kept.settled.lock().unwrap().last().unwrap().usage.metadata.edits, ["model"]);
+}

@@ -100,6 +100,11 @@ pub(super) enum Place {
     ToolType,
     Declarations,
     Declaration,
+    /// Sources of a text, counted as they stand.
+    Citations,
+    Citation,
+    /// A vendor's mark of a source.
+    SourceMark,
     /// JSON that is counted as it stands.
     Free,
 }
@@ -125,6 +130,7 @@ impl Place {
             Self::Kept | Self::ToolHome if key == b"id" => Self::KeptId,
             Self::ToolHome if key == b"file_ids" => Self::KeptIds,
             Self::Tool => tool(wire, key),
+            Self::Citation if key == b"encrypted_index" => Self::SourceMark,
             _ => Self::None,
         }
     }
@@ -137,6 +143,7 @@ impl Place {
             Self::KeptIds => Self::KeptId,
             Self::Tools => Self::Tool,
             Self::Declarations => Self::Declaration,
+            Self::Citations => Self::Citation,
             _ => Self::None,
         }
     }
@@ -305,6 +312,7 @@ fn block(wire: Wire, key: &[u8]) -> Place {
         b"functionResponse" | b"function_response" => Place::Block,
         b"result" if wire == Wire::Responses => Place::ImageData,
         b"signature" | b"data" if wire == Wire::Anthropic => Place::Signature,
+        b"citations" if wire == Wire::Anthropic => Place::Citations,
         b"encrypted_content" if wire == Wire::Responses => Place::Signature,
         b"thoughtSignature" | b"thought_signature" if wire == Wire::Gemini => Place::Signature,
         b"id" if wire == Wire::Responses => Place::ItemId,

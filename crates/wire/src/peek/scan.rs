@@ -118,6 +118,7 @@ impl<'a> Scan<'a> {
             }
             Place::Content if !array => place = Place::Block,
             Place::Signature | Place::ItemId => place = Place::Free,
+            Place::Citations if !array => place = Place::Free,
             Place::Block if array => place = Place::Content,
             Place::Block if self.levels.last().is_some_and(|level| level.place == Place::Messages) => {
                 self.peek.messages += 1;
@@ -150,7 +151,7 @@ impl<'a> Scan<'a> {
             Place::Root if self.levels.is_empty() => self.peek.root_empty = level.empty,
             Place::StreamOptions => self.peek.stream_options = Slot::Object { span, empty: level.empty },
             Place::GenerationConfig => self.peek.generation_config = Slot::Object { span, empty: level.empty },
-            Place::Free => self.count_raw(&level),
+            Place::Free | Place::Citations => self.count_raw(&level),
             Place::Query => {
                 self.count_raw(&level);
                 self.peek.query_bytes += span.len() as u64;
@@ -301,7 +302,10 @@ impl<'a> Scan<'a> {
                 self.count_text(&text);
             }
             // A search result's `source` is no more than its address.
-            Place::Content | Place::Block | Place::Free | Place::Source(Media::Unknown) => self.count_text(&text),
+            Place::Content | Place::Block | Place::Free | Place::Citations | Place::Source(Media::Unknown) => {
+                self.count_text(&text);
+            }
+            Place::SourceMark => self.peek.unmarked |= text.len() == 0,
             Place::Remote => self.remote(place),
             Place::Kept | Place::FileId => {
                 self.remote(place);
@@ -415,7 +419,9 @@ impl<'a> Scan<'a> {
                 self.count(TOKEN_ID, 0);
             }
             (Place::StreamOptions | Place::GenerationConfig, _) => self.other(place),
-            (Place::Free | Place::Signature | Place::ItemId, _) => self.count(digits.len() as u64, 0),
+            (Place::Free | Place::Citations | Place::Signature | Place::ItemId, _) => {
+                self.count(digits.len() as u64, 0)
+            }
             (Place::Remote | Place::Kept, _) => self.remote(place),
             _ => {}
         }

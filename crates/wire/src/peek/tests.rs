@@ -470,3 +470,27 @@ fn of_too_many_signatures_the_last_ones_count_and_too_many_ids_are_told() {
         assert_eq!((peek.named.len(), peek.more_named), (NAMED_MAX, more));
     }
 }
+
+#[test]
+fn a_source_that_no_vendor_marked_is_told_and_counts_as_any_other() {
+    let said = |citations: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"assistant","content":[{{"type":"text","text":"so","citations":{citations}}}]}}]}}"#
+        )
+    };
+    for (wire, citations, want) in [
+        (Wire::Anthropic, r#"[{"type":"web_search_result_location","encrypted_index":"","cited_text":""}]"#, true),
+        (Wire::Anthropic, r#"[{"encrypted_index":"E"},{"encrypted\u005findex" : ""}]"#, true),
+        (Wire::Anthropic, r#"[{"encrypted_index":"E"},{"type":"char_location","cited_text":""}]"#, false),
+        (Wire::Anthropic, r#"{"encrypted_index":""}"#, false),
+        (Wire::Anthropic, r#"["encrypted_index",""]"#, false),
+        (Wire::Anthropic, "7", false),
+        (Wire::Chat, r#"[{"encrypted_index":""}]"#, false),
+    ] {
+        let body = said(citations);
+        let told = peek(wire, Kind::Metered, body.as_bytes()).unwrap();
+        assert_eq!(told.unmarked, want, "{body}");
+        let other = peek(wire, Kind::Metered, body.replace("citations", "citatioms").as_bytes()).unwrap();
+        assert_eq!((told.text_bytes, told.wide_bytes), (other.text_bytes, other.wide_bytes), "{body}");
+    }
+}

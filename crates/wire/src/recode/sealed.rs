@@ -1,5 +1,6 @@
 //! Takes signatures and thoughts out of a request that stays on its wire: envelopes, which were signed on another, and what
-//! another account has issued.
+//! another account has issued. So go sources without their vendor's mark, which a conversion wrote for Anthropic's clients
+//! and Anthropic would refuse.
 
 use std::ops::Range;
 
@@ -17,6 +18,8 @@ const NO_SIGNATURE: &[u8] = br#""skip_thought_signature_validator""#;
 /// Depth of a message, and of a block in it: the root, its list, the message, its list, the block.
 const MESSAGE: usize = 3;
 const BLOCK: usize = 5;
+/// Depth of a source of a block's text: the block, its list, the source.
+const SOURCE: usize = BLOCK + 2;
 /// Depth of an input item of the Responses API: the root, its list, the item.
 const ITEM: usize = MESSAGE;
 
@@ -38,6 +41,8 @@ struct Open {
     key: Vec<u8>,
     /// Of an object: it holds an envelope, or what another has issued.
     goes: bool,
+    /// Of a source: it lacks its vendor's mark, and nothing rests on it.
+    unmarked: bool,
     /// Of an item: its id is that of what another has issued, which counts if it is a thought.
     foreign: bool,
     thought: bool,
@@ -54,7 +59,7 @@ struct Open {
     empty: bool,
 }
 
-/// Finds what has to go: envelopes, and what `foreign` says that another has issued. Nothing if the body is not valid JSON.
+/// Finds what has to go: envelopes, sources without a mark, and what `foreign` says that another has issued. Nothing if the body is not valid JSON.
 pub fn strip_sealed(body: &[u8], foreign: impl Fn(Fingerprint) -> bool) -> Unsealed {
     let goes = |text: &Text<'_>| text.word().starts_with(SEALED_MARK) || foreign(named(text.raw));
     let mut found = Unsealed::default();
@@ -93,12 +98,14 @@ fn text_value(
 ) {
     let depth = open.len();
     let in_list = depth >= 2 && open[depth - 2].array;
+    let unmarked = depth == SOURCE && in_list && text.len() == 0 && open[BLOCK - 1].key == b"citations";
     let Some(object) = open.last_mut().filter(|object| !object.array) else { return };
     match object.key.as_slice() {
         b"thoughtSignature" | b"thought_signature" if goes(text) => {
             found.edits.push(Edit { at, with: NO_SIGNATURE.to_vec(), name: STRIP_SEALED });
         }
         b"signature" | b"data" | b"encrypted_content" if in_list && goes(text) => object.goes = true,
+        b"encrypted_index" if unmarked => object.unmarked = true,
         b"id" if in_list && depth == ITEM && goes(text) => object.foreign = true,
         b"type" if depth == ITEM => {
             let word = text.word();
@@ -130,7 +137,7 @@ fn close(open: &mut [Open], mut closed: Open, end: usize, found: &mut Unsealed) 
     {
         message.lost = true;
     }
-    element(open, closed.start..end, closed.goes || closed.empty, found);
+    element(open, closed.start..end, closed.goes || closed.empty || closed.unmarked, found);
 }
 
 /// A value ended; in an array, it is an element.
@@ -232,6 +239,27 @@ mod tests {
                 r#"{"input":[{"encrypted_content":"gA","type":"compaction"}]}"#,
                 false,
             ),
+            // A source goes alone; the thoughts before it, and the step, are as they were.
+            (
+                r#"{"messages":[{"role":"assistant","content":[{"type":"thinking","signature":"B"},{"citations":[ {"encrypted_index":"","url":"u"} , {"url":"v","encrypted_index":"E"}],"type":"text"},{"type":"tool_use"}]}]}"#,
+                "A",
+                r#"{"messages":[{"role":"assistant","content":[{"type":"thinking","signature":"B"},{"citations":[ {"url":"v","encrypted_index":"E"}],"type":"text"},{"type":"tool_use"}]}]}"#,
+                false,
+            ),
+            // A list of none is what the vendor itself sends.
+            (
+                r#"{"messages":[{"role":"assistant","content":[{"citations":[{"encrypted\u005findex":""},{"encrypted_index":""}],"type":"text","text":"so"}]}]}"#,
+                "A",
+                r#"{"messages":[{"role":"assistant","content":[{"citations":[],"type":"text","text":"so"}]}]}"#,
+                false,
+            ),
+            // What a tool gave back, and what it was called with, is nobody's source.
+            (
+                r#"{"messages":[{"content":[{"type":"tool_use","input":{"a":[{"encrypted_index":""}]}},{"content":[{"citations":[{"encrypted_index":""}]}]}]}]}"#,
+                "A",
+                r#"{"messages":[{"content":[{"type":"tool_use","input":{"a":[{"encrypted_index":""}]}},{"content":[{"citations":[{"encrypted_index":""}]}]}]}]}"#,
+                false,
+            ),
             // Only a thought goes by its id.
             (
                 r#"{"input":[{"type":"message","id":"msg_1"}]}"#,
@@ -281,6 +309,39 @@ mod tests {
             let want = format!("{{\"messages\":[{}]}}", if nothing { "" } else { &said });
             let (left, want): (Value, Value) =
                 (serde_json::from_str(&left).unwrap(), serde_json::from_str(&want).unwrap());
+            prop_assert_eq!(left, want);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_source_without_a_mark_goes_and_every_other_byte_stays(
+            // Of each text, its sources: whether they are marked, and how they are spaced.
+            texts in vec(vec((any::<bool>(), 0_usize..3), 0..6), 1..6),
+        ) {
+            let source = |(at, (marked, pad)): (usize, &(bool, usize))| {
+                let (mark, pad) = (if *marked { "E" } else { "" }, " ".repeat(*pad));
+                format!("{pad}{{\"url\":\"https://{at}.example\",{pad}\"encrypted_index\":{pad}\"{mark}\"}}{pad}")
+            };
+            let written = |kept: fn(&(bool, usize)) -> bool| {
+                let one = |sources: &Vec<(bool, usize)>| {
+                    let list: Vec<_> =
+                        sources.iter().enumerate().filter(|(_, one)| kept(one)).map(source).collect();
+                    format!("{{\"type\":\"text\",\"citations\":[{}],\"text\":\"so\"}}", list.join(","))
+                };
+                let blocks: Vec<_> = texts.iter().map(one).collect();
+                format!("{{\"messages\":[{{\"role\":\"assistant\",\"content\":[{}]}}]}}", blocks.join(","))
+            };
+            let body = Bytes::from(written(|_| true));
+            let Unsealed { edits, last_step } = strip_sealed(&body, |_| false);
+            let some = texts.iter().flatten().any(|(marked, _)| !marked);
+            prop_assert_eq!((!edits.is_empty(), last_step), (some, false));
+            let left = String::from_utf8(splice(&body, edits).concat()).unwrap();
+            for source in texts.iter().flat_map(|sources| sources.iter().enumerate()).filter(|(_, one)| one.0).map(source) {
+                prop_assert!(left.contains(source.trim()), "{}", left);
+            }
+            let (left, want): (Value, Value) =
+                (serde_json::from_str(&left).unwrap(), serde_json::from_str(&written(|one| one.0)).unwrap());
             prop_assert_eq!(left, want);
         }
     }
