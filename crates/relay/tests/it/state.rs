@@ -83,6 +83,10 @@ async fn what_was_issued_for_one_client_key_does_not_exist_for_another() {
         ("msg_resp_1", referring(json!({ "type": "item_reference", "id": "msg_resp_1" }))),
         ("rs_1", referring(reasoning)),
         ("cntr_1", json!({ "model": MODEL, "input": "hi", "tools": [tool] })),
+        (
+            "cntr_1",
+            referring(json!({ "type": "code_interpreter_call", "id": "ci_9", "container_id": "cntr_1", "code": "1" })),
+        ),
     ] {
         let asked = upstream.requests().len();
         let refused = gw.send(other(post("/v1/responses", &body))).await;

@@ -128,6 +128,7 @@ impl Place {
             Self::Source(media) => source(media, key),
             Self::CacheControl if key == b"ttl" => Self::CacheTtl,
             Self::Kept | Self::ToolHome if key == b"id" => Self::KeptId,
+            Self::ToolHome if key == b"container_id" => Self::KeptId,
             Self::ToolHome if key == b"file_ids" => Self::KeptIds,
             Self::Tool => tool(wire, key),
             Self::Citation if key == b"encrypted_index" => Self::SourceMark,
@@ -316,6 +317,8 @@ fn block(wire: Wire, key: &[u8]) -> Place {
         b"encrypted_content" if wire == Wire::Responses => Place::Signature,
         b"thoughtSignature" | b"thought_signature" if wire == Wire::Gemini => Place::Signature,
         b"id" if wire == Wire::Responses => Place::ItemId,
+        // Where the code of an earlier call ran.
+        b"container_id" if wire == Wire::Responses => Place::KeptId,
         _ => Place::Free,
     }
 }
@@ -337,7 +340,7 @@ fn tool(wire: Wire, key: &[u8]) -> Place {
         b"type" => Place::ToolType,
         b"cache_control" => Place::CacheControl,
         b"functionDeclarations" | b"function_declarations" if wire == Wire::Gemini => Place::Declarations,
-        b"container" if wire == Wire::Responses => Place::ToolHome,
+        b"container" | b"environment" if wire == Wire::Responses => Place::ToolHome,
         _ => Place::None,
     }
 }
