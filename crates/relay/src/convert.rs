@@ -7,7 +7,7 @@
 use crate::{attempt::request, ingress::route::Metered, upstream, wire_of};
 use bytes::Bytes;
 use domain::{
-    catalog::{Catalog, Endpoint, GlobalModel, Route},
+    catalog::{Catalog, Endpoint, GlobalModel, Model, Route},
     fault::{Fault, Kind},
     format::{ConversionLoss, RequestType},
     ids::ProviderKeyId,
@@ -184,7 +184,11 @@ impl Conversions {
     fn target(&self, route: &Route) -> Target {
         let wire = wire_of(route.endpoint.api_format.family());
         let issuer = Some(self.issuer(route.key.id)).filter(|issuer| self.issuers().contains(issuer));
-        Target { wire, quirks: quirks(&route.endpoint), issuer }
+        // Told by the name that is sent, whatever name the client asks by.
+        let Model { provider_model_name, aliases, .. } = &*route.model;
+        let names = aliases.iter().map(|alias| &alias.name).chain([provider_model_name]);
+        let signed_calls = wire == Wire::Gemini && names.into_iter().any(|name| codec::signs_calls(name));
+        Target { wire, quirks: Quirks { signed_calls, ..quirks(&route.endpoint) }, issuer }
     }
 
     /// How many conversions the plan of such a request may want; each is kept while the request lasts. Who is out for

@@ -45,6 +45,7 @@ pub use fault::{class_of, error};
 pub use names::Memory;
 pub use stream::{Ending, Stream};
 
+pub use crate::gemini::encode::signs_calls;
 pub(crate) use envelope::{SEALED_MARK, open as open_envelope, seal as seal_envelope};
 pub(crate) use media::type_of_url;
 pub(crate) use params::{put_format, put_params, take_format, take_params};
@@ -118,6 +119,9 @@ pub struct Quirks {
     pub sampling: bool,
     /// Searches the web when it is asked to.
     pub web_search: bool,
+    /// Gemini: refuses a call of the history that no thought has signed. One that is asked for by such a name
+    /// ([`signs_calls`]) does so in any case.
+    pub signed_calls: bool,
     /// Gemini: takes JSON Schema (`parametersJsonSchema`); false for the subset of `OpenAPI` alone.
     pub json_schema: bool,
 }
@@ -133,6 +137,7 @@ impl Default for Quirks {
             system_turns: false,
             sampling: true,
             web_search: true,
+            signed_calls: false,
             json_schema: true,
         }
     }

@@ -146,6 +146,7 @@ pub fn convert_request(data: &[u8]) {
         sampling: !has(6),
         json_schema: !has(7),
         web_search: from < 128,
+        signed_calls: to >= 128,
     };
     let asked = Asked { model: Some("m"), stream: false, output_limit: Some(4_096), issuer: Some("pk1") };
     let Ok(converted) = request(wire(from), wire(to), body, &asked, quirks) else { return };

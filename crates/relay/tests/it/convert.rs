@@ -11,6 +11,26 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::{ErrorShape, Limit, Reply};
 
+#[tokio::test(start_paused = true)]
+async fn a_call_of_the_history_is_signed_for_the_model_that_is_sent_and_not_for_the_one_that_is_asked() {
+    let call = json!({ "type": "tool_use", "id": "call_1", "name": "weather", "input": {} });
+    let (path, mut body) = ask(ApiFormat::Claude, false);
+    body["messages"] = json!([
+        { "role": "user", "content": "how is Oslo?" }, { "role": "assistant", "content": [call] },
+        { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "call_1", "content": "rain" }] },
+    ]);
+    for (name, want) in [("gemini-3-pro", json!("skip_thought_signature_validator")), ("gemini-2.5-pro", Value::Null)] {
+        let upstream = scripted([answer()]);
+        let gw = gateway()
+            .upstream(ApiFormat::Gemini, &upstream)
+            .with(|builder| builder.parts.models[0].provider_model_name = name.to_owned())
+            .start();
+        assert_eq!(gw.post(&path, &body).await.status, 200);
+        let sent = upstream.requests()[0].json();
+        assert_eq!(sent["contents"][1]["parts"][0]["thoughtSignature"], want, "{name}: {sent}");
+    }
+}
+
 /// Every ordered pair of different wires: the caller's, then the upstream's.
 pub(crate) fn pairs() -> impl Iterator<Item = (ApiFormat, ApiFormat)> {
     WIRES.into_iter().flat_map(|from| WIRES.into_iter().map(move |to| (from, to))).filter(|(from, to)| from != to)

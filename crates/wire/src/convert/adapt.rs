@@ -7,7 +7,7 @@ use super::{
     open_envelope,
     pairs::{OpenCall, OpenCalls},
     params::SEALED_REASONING,
-    probs, seal_envelope, to_json_schema,
+    probs, seal_envelope, search, to_json_schema,
 };
 use crate::{
     Wire,
@@ -46,7 +46,7 @@ pub(crate) fn request(
     if request.wire() == Wire::Gemini {
         from_gemini(request);
     }
-    searches(request, quirks, loss)?;
+    search::fit(request, to, quirks, loss)?;
     tools(request, to, &mut memory, loss)?;
     history(request, to, &mut memory);
     media::fit(request, to, loss);
@@ -108,24 +108,6 @@ fn refuse(request: &Request) -> Result<(), Refused> {
             return Err(Refused::unsupported(&part.extra.at, "a file that only its vendor can fetch"));
         }
     }
-    Ok(())
-}
-
-/// A search that the target cannot make is left out, unless a tool must be called.
-fn searches(request: &mut Request, quirks: Quirks, loss: &mut Loss) -> Result<(), Refused> {
-    if quirks.web_search {
-        return Ok(());
-    }
-    let forced = matches!(request.choice, Some(Choice::Required | Choice::Named(_)));
-    for tool in &request.tools {
-        if let Tool::WebSearch { extra, .. } = tool {
-            if forced {
-                return Err(Refused::unsupported(&extra.at, "the target does not search"));
-            }
-            extra.lose("", "the target does not search", loss);
-        }
-    }
-    request.tools.retain(|tool| !matches!(tool, Tool::WebSearch { .. }));
     Ok(())
 }
 

@@ -1,13 +1,41 @@
 //! The search tool that vendors run themselves, with the options that they share.
 
+use super::{Quirks, Refused};
 use crate::{
     Wire,
-    ir::{Extra, Json, object},
+    ir::{Choice, Extra, Json, Request, Tool, object},
     loss::Loss,
 };
 
 /// Members of an approximate place.
 const PLACE: [&str; 4] = ["city", "region", "country", "timezone"];
+
+/// A search that the target cannot make is left out, unless it must be made. Gemini refuses one beside functions; of its third
+/// generation it wants a switch for that, and parts back that no other wire has a place for.
+pub(super) fn fit(request: &mut Request, to: Wire, quirks: Quirks, loss: &mut Loss) -> Result<(), Refused> {
+    let functions = request.tools.iter().any(|tool| matches!(tool, Tool::Function(_) | Tool::Namespace { .. }));
+    let beside = quirks.web_search && to == Wire::Gemini && functions;
+    if quirks.web_search && !beside {
+        return Ok(());
+    }
+    let why = if beside { "the target does not search beside functions" } else { "the target does not search" };
+    for tool in &request.tools {
+        if let Tool::WebSearch { whole, extra } = tool {
+            let forced = match &request.choice {
+                Some(Choice::Named(names)) if beside => names.iter().any(|name| whole.get("name").str() == Some(name)),
+                Some(Choice::Required) => !beside,
+                Some(Choice::Named(_)) => true,
+                Some(Choice::Auto | Choice::None) | None => false,
+            };
+            if forced {
+                return Err(Refused::unsupported(&extra.at, why));
+            }
+            extra.lose("", why, loss);
+        }
+    }
+    request.tools.retain(|tool| !matches!(tool, Tool::WebSearch { .. }));
+    Ok(())
+}
 
 /// The search tool of another wire, as `to` has it: what holds its options, on Chat. Options without a place are named.
 pub(crate) fn tool(whole: &Json, extra: &Extra, to: Wire, loss: &mut Loss) -> Json {
@@ -21,8 +49,13 @@ pub(crate) fn tool(whole: &Json, extra: &Extra, to: Wire, loss: &mut Loss) -> Js
         place.put_some(name, found.or_else(|| left.take(&format!("user_location.approximate.{name}"))));
     }
     left.take_word("user_location.type", "approximate");
-    let allowed = left.take("allowed_domains").or_else(|| left.take("filters.allowed_domains"));
-    let blocked = left.take("blocked_domains").or_else(|| left.take("filters.blocked_domains"));
+    // The one as it stands with Anthropic, the other as with Responses; with its path.
+    let mut domains = |name: &'static str| {
+        let within = format!("filters/{name}");
+        let found = left.take(name).map(|list| (name.to_owned(), list));
+        found.or_else(|| left.take(&format!("filters.{name}")).map(|list| (within, list)))
+    };
+    let (allowed, blocked) = (domains("allowed_domains"), domains("blocked_domains"));
     let size = left.take("search_context_size");
     let mut out = match to {
         Wire::Anthropic => object! { "type": "web_search_20250305", "name": "web_search" },
@@ -44,12 +77,12 @@ pub(crate) fn tool(whole: &Json, extra: &Extra, to: Wire, loss: &mut Loss) -> Js
         _ => {}
     }
     for (name, list) in [("allowed_domains", allowed), ("blocked_domains", blocked)] {
-        match (to, name) {
-            (Wire::Anthropic, _) => out.put_some(name, list),
+        match (to, name, list) {
+            (_, _, None) => {}
+            (Wire::Anthropic, _, Some((_, list))) => out.put(name, list),
             // Its filters only allow.
-            (Wire::Responses, "allowed_domains") => out.put_some("filters.allowed_domains", list),
-            _ if list.is_some() => extra.lose(name, LACKS, loss),
-            _ => {}
+            (Wire::Responses, "allowed_domains", Some((_, list))) => out.put("filters.allowed_domains", list),
+            (_, _, Some((path, _))) => loss.add(format!("{}/{path}", extra.at), LACKS),
         }
     }
     match to {

@@ -39,7 +39,7 @@ pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Res
         let contents = turns.iter().map(|turn| same_turn(turn, &names, loss));
         contents.collect::<Result<Vec<_>, _>>()?
     } else {
-        merged(turns, &names, request.model.contains("gemini-3"), loss)?
+        merged(turns, &names, quirks.signed_calls || signs_calls(&request.model), loss)?
     };
     body.put("contents", contents);
     put_params(request, WIRE, quirks, &mut body, loss)?;
@@ -51,6 +51,11 @@ pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Res
         body.put("model", &request.model);
     }
     Ok(body)
+}
+
+/// Whether a model refuses a call of the history that no thought has signed: Gemini's do from the third generation on.
+pub fn signs_calls(model: &str) -> bool {
+    model.contains("gemini-3")
 }
 
 fn same_turn(turn: &Turn, names: &CallNames<'_>, loss: &mut Loss) -> Result<Json, Refused> {

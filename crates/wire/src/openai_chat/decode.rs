@@ -143,9 +143,10 @@ fn piece(mut item: Json, at: &str) -> Part {
 pub(crate) const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
 
 fn thoughts(message: &mut Json, at: &str, parts: &mut Vec<Part>) {
-    if let Some(text) = message.take_str(THOUGHTS[0]) {
+    let name = if message.get(THOUGHTS[0]).str().is_some() { THOUGHTS[0] } else { THOUGHTS[1] };
+    if let Some(text) = message.take_str(name) {
         let kind = Kind::Thinking { texts: vec![text], signature: None, redacted: false };
-        parts.push(part(kind, &format!("{at}/{}", THOUGHTS[0]), Json::empty()));
+        parts.push(part(kind, &format!("{at}/{name}"), Json::empty()));
     }
 }
 

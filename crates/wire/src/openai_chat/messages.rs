@@ -1,5 +1,6 @@
 //! The IR's turns as Chat messages.
 
+use super::decode::THOUGHTS;
 use crate::{
     Wire,
     convert::{Quirks, Refused},
@@ -152,7 +153,12 @@ pub(super) fn fill(
                 let before = message.get("refusal").str().unwrap_or_default().to_owned();
                 message.put("refusal", before + text);
             }
-            Kind::Thinking { texts, .. } => message.put("reasoning_content", texts.join("\n\n")),
+            Kind::Thinking { texts, .. } => {
+                // Under the name that it came by.
+                let last = part.extra.at.rsplit('/').next();
+                let name = THOUGHTS.into_iter().find(|name| last == Some(*name)).unwrap_or(THOUGHTS[0]);
+                message.put(name, texts.join("\n\n"));
+            }
             Kind::Call { .. } => calls.push(call(part, loss)),
             Kind::Result { .. } => part.extra.lose("", "a result among other content", loss),
             _ => content.extend(piece(part, loss)?),

@@ -294,3 +294,17 @@ fn usage_comes_to_those_who_asked_for_it() {
         assert_eq!((text.contains("prompt_tokens"), text.contains("\"usage\"")), (want, want), "{text}");
     }
 }
+
+/// Row 73: peers call thoughts by two names, in whole answers as in streams.
+#[test]
+fn thoughts_are_read_under_either_name() {
+    for name in ["reasoning_content", "reasoning"] {
+        let message = json!({ "role": "assistant", "content": "a", name: "hm" });
+        let body = json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] }).to_string();
+        let (bytes, loss) = super::support::answered(C, R, body.as_bytes());
+        assert_eq!(value(&bytes)["output"][0]["summary"][0]["text"], "hm", "{name}");
+        assert_eq!(loss.items(), [], "{name}");
+        let (same, _) = super::support::answered(C, C, body.as_bytes());
+        assert_eq!(value(&same)["choices"][0]["message"], message, "{name}");
+    }
+}

@@ -257,6 +257,53 @@ fn a_search_keeps_the_options_that_both_have() {
     assert_eq!(refused(R, C, &forced, none), "/tools/0");
 }
 
+/// Rows 66 and 67: Gemini refuses a search beside functions, of its third generation too.
+#[test]
+fn gemini_does_not_search_beside_functions() {
+    let search = json!({ "type": "web_search", "search_context_size": "low" });
+    let function = json!({ "type": "function", "name": "f", "parameters": {} });
+    let with = |tools: &[&Value], choice: Value| json!({ "input": "hi", "tools": tools, "tool_choice": choice });
+    let both = with(&[&function, &search], json!("required"));
+    let tools = asked(R, G, &both)["tools"].clone();
+    assert_eq!((tools.as_array().unwrap().len(), tools[0]["functionDeclarations"][0]["name"].as_str()), (1, Some("f")));
+    assert_eq!(lost(R, G, &both), ["/tools/1"], "a tool that must be called is there");
+    let alone = with(&[&search], json!("auto"));
+    assert_eq!(asked(R, G, &alone)["tools"], json!([{ "googleSearch": {} }]));
+    let forced = json!({
+        "messages": [{ "role": "user", "content": "hi" }], "max_tokens": 99, "tool_choice": { "type": "tool", "name": "web_search" },
+        "tools": [{ "name": "f", "input_schema": {} }, { "type": "web_search_20250305", "name": "web_search" }],
+    });
+    assert_eq!(refused(A, G, &forced, Quirks::default()), "/tools/1");
+}
+
+/// Row 76: Gemini's third generation takes no call of the history unsigned, and is told by the name that is sent.
+#[test]
+fn a_call_that_no_thought_of_geminis_signed_gets_a_word_for_its_signature() {
+    let calls = |name: &str| json!({ "type": "tool_use", "id": name, "name": "f", "input": {} });
+    let result = |name: &str| json!({ "type": "tool_result", "tool_use_id": name, "content": "r" });
+    let body = |model: &str| {
+        json!({ "model": model, "max_tokens": 99, "messages": [
+            { "role": "user", "content": "hi" },
+            { "role": "assistant", "content": [{ "type": "text", "text": "so" }, calls("a"), calls("b")] },
+            { "role": "user", "content": [result("a"), result("b")] },
+        ] })
+    };
+    let third = Quirks { signed_calls: true, ..Quirks::default() };
+    for (model, quirks, want) in [
+        ("m", Quirks::default(), Value::Null),
+        ("m", third, json!("skip_thought_signature_validator")),
+        ("gemini-3-pro-preview", Quirks::default(), json!("skip_thought_signature_validator")),
+    ] {
+        let there = request(A, G, &serde_json::to_vec(&body(model)).unwrap(), &Asked::default(), quirks).unwrap();
+        let signature = |at: usize| value(&there.bytes)["contents"][1]["parts"][at]["thoughtSignature"].clone();
+        assert_eq!(
+            [signature(0), signature(1), signature(2)],
+            [Value::Null, want, Value::Null],
+            "{model}: the first alone"
+        );
+    }
+}
+
 /// Row 85.
 #[test]
 fn a_call_that_is_none_has_failed() {
