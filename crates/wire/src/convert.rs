@@ -245,15 +245,17 @@ pub fn response(from: Wire, to: Wire, body: &[u8], answer: &Answer<'_>) -> Resul
         let mut response = decode_response(from, alone)?;
         let seed = format!("{}c{at}", answer.seed);
         let answer = Answer { seed: &seed, ..*answer };
-        adapt::response(&mut response, to, &answer, &mut loss)?;
-        let list = list_of(to).unwrap_or_default();
-        let mut made = encode_response(to, &response, &answer, &mut loss).take_array(list).unwrap_or_default();
+        let mut lost = Loss::default();
+        adapt::response(&mut response, to, &answer, &mut lost)?;
+        let made_list = list_of(to).unwrap_or_default();
+        let mut made = encode_response(to, &response, &answer, &mut lost).take_array(made_list).unwrap_or_default();
+        loss.absorb(lost, &format!("/{list}/0"), &format!("/{list}/{at}"));
         if let Some(choice) = made.first_mut() {
             choice.put("index", at);
         }
-        let mut choices = body.take_array(list).unwrap_or_default();
+        let mut choices = body.take_array(made_list).unwrap_or_default();
         choices.append(&mut made);
-        body.put(list, choices);
+        body.put(made_list, choices);
     }
     Ok(Answered { bytes: body.to_bytes(), usage, loss })
 }

@@ -13,7 +13,7 @@ mod response;
 mod value;
 
 pub(crate) use event::{Delta, Event, Opening, Serial};
-pub(crate) use extra::{Extra, lose_usage, rest};
+pub(crate) use extra::{Extra, Place, lose_usage, rest};
 pub(crate) use key::Key;
 pub(crate) use name::Name;
 #[cfg(test)]
@@ -38,6 +38,8 @@ pub(crate) struct Part {
     pub(crate) citations: Vec<Citation>,
     /// How likely its tokens were, where it goes to another wire.
     pub(crate) probs: Vec<TokenProb>,
+    /// Where a thought's signature stands, if that is another part.
+    pub(crate) signed_at: Option<Box<str>>,
 }
 
 /// How likely a token of a text was.
@@ -161,7 +163,37 @@ impl Source {
 
 impl Part {
     pub(crate) fn new(kind: Kind, wire: Wire, at: &str, rest: Json) -> Self {
-        Self { kind, extra: Extra::new(wire, at, rest), item: None, citations: Vec::new(), probs: Vec::new() }
+        let extra = Extra::new(wire, at, rest);
+        Self { kind, extra, item: None, citations: Vec::new(), probs: Vec::new(), signed_at: None }
+    }
+
+    /// Where it stands.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(self.extra.wire, self.extra.at.clone())
+    }
+
+    /// Reports that the resolution of what it shows is not carried.
+    pub(crate) fn lose_detail(&self, reason: &'static str, loss: &mut Loss) {
+        let member = if self.extra.wire == Wire::Chat { "image_url/detail" } else { "detail" };
+        loss.add(format!("{}/{member}", self.extra.at), reason);
+    }
+
+    /// Reports that the name of its file is not carried.
+    pub(crate) fn lose_name(&self, reason: &'static str, loss: &mut Loss) {
+        let member = match self.extra.wire {
+            Wire::Anthropic => "title",
+            Wire::Chat => "file/filename",
+            Wire::Responses => "filename",
+            Wire::Gemini => "inlineData/displayName",
+        };
+        loss.add(format!("{}/{member}", self.extra.at), reason);
+    }
+
+    /// Where its signature stands.
+    pub(crate) fn signature_at(&self) -> String {
+        let place =
+            self.signed_at.as_ref().map_or_else(|| self.place(), |at| Place::new(self.extra.wire, at.to_string()));
+        place.signature(matches!(self.kind, Kind::Thinking { redacted: true, .. }))
     }
 
     pub(crate) fn text(&self) -> Option<&str> {

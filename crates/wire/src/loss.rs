@@ -67,6 +67,17 @@ impl Loss {
         self.keep(pointer.into(), reason, true);
     }
 
+    /// Takes over what was lost of one of several answers, which was read as if it were the one at `from`.
+    pub(crate) fn absorb(&mut self, other: Self, from: &str, to: &str) {
+        for Lost { pointer, reason, harmless } in other.items {
+            let below = pointer.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+            let pointer = below.map_or_else(|| pointer.clone(), |rest| format!("{to}{rest}"));
+            self.keep(pointer, reason, harmless);
+        }
+        self.more += other.more;
+        self.drops |= other.drops;
+    }
+
     fn keep(&mut self, mut pointer: String, reason: &'static str, harmless: bool) {
         if self.items.len() == LOSS_MAX {
             self.more += 1;

@@ -210,7 +210,7 @@ fn media(
         }
     };
     if detail.is_some() {
-        part.extra.lose("detail", "the target has no resolutions", loss);
+        part.lose_detail("the target has no resolutions", loss);
     }
     block.put("type", kind);
     match source {

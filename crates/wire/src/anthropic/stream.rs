@@ -6,12 +6,12 @@ use crate::{
     convert::stream::{Context, named},
     convert::{EVENT_MAX, PARTS_MAX, Refused, cite, probs},
     error::render_stream,
-    ir::{Delta, Event, Finish, Json, Opening, Serial, lose_usage, object, rest},
+    ir::{Delta, Event, Finish, Json, Opening, Place, Serial, lose_usage, object, rest},
     loss::{Loss, step},
 };
 
 /// Reads a Messages stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Decoder {
     serial: Serial,
     usage: Usage,
@@ -21,6 +21,19 @@ pub(crate) struct Decoder {
     early_bytes: usize,
     /// Blocks that were opened, and are left out.
     skipped: Vec<u64>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        let place = |index: u64| Place::new(Wire::Anthropic, format!("/content/{index}"));
+        Self {
+            serial: Serial::new(place),
+            usage: Usage::default(),
+            early: Vec::new(),
+            early_bytes: 0,
+            skipped: Vec::new(),
+        }
+    }
 }
 
 impl Decoder {
@@ -191,6 +204,8 @@ pub(crate) struct Encoder {
     finish: Finish,
     stop: Option<String>,
     calls: bool,
+    /// Where what is written stands in the source.
+    place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -204,6 +219,10 @@ enum Block {
 
 impl Encoder {
     pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, loss: &mut Loss) {
+        if let Event::Place(place) = event {
+            self.place = Some(place);
+            return;
+        }
         if !self.started && !matches!(event, Event::Error(_)) {
             let model = match &event {
                 Event::Start { model, usage, .. } => {
@@ -215,9 +234,11 @@ impl Encoder {
             self.start(model, context, out);
         }
         match event {
-            Event::Start { .. } => {}
+            Event::Start { .. } | Event::Place(_) => {}
             Event::Open(opening) => self.open(opening, context, out),
-            Event::Delta(Delta::Probs(_)) => loss.add("/logprobs", probs::NONE),
+            Event::Delta(Delta::Probs(_)) => {
+                loss.add(self.place.as_ref().map(Place::probs).unwrap_or_default(), probs::NONE);
+            }
             Event::Delta(delta) => self.delta(&delta, out),
             Event::Close => self.close(out),
             Event::Usage(usage) => self.usage = usage,

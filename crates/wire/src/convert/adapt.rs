@@ -280,6 +280,9 @@ fn adopt_signatures(parts: &mut Vec<Part>, from: Wire) {
             }
             if let Some(Kind::Thinking { signature: own @ None, .. }) = out.last_mut().map(|part| &mut part.kind) {
                 *own = Some(signature);
+                if let Some(thought) = out.last_mut() {
+                    thought.signed_at = Some(part.extra.at.as_str().into());
+                }
             } else {
                 let kind = Kind::Thinking { texts: Vec::new(), signature: Some(signature), redacted: true };
                 out.push(Part::new(kind, from, &part.extra.at, Json::empty()));

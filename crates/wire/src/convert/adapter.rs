@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Wire,
-    ir::{Delta, Event, Opening},
+    ir::{Delta, Event, Opening, Place},
 };
 
 /// [`super::adapt::response`], for a stream: what must be known whole waits for the end of its part.
@@ -26,10 +26,12 @@ pub(crate) struct Adapter {
     no_trails: bool,
     /// One is open.
     trailing: bool,
-    /// What it said, for a call that may follow.
-    trail: Option<String>,
-    /// None did.
-    left_out: bool,
+    /// What it said and where, for a call that may follow.
+    trail: Option<(String, Option<Place>)>,
+    /// None did: where it stands.
+    left_out: Option<Place>,
+    /// Where what comes next stands.
+    place: Option<Place>,
 }
 
 impl Adapter {
@@ -49,11 +51,15 @@ impl Adapter {
         mut give: impl FnMut(Event),
     ) {
         match event {
+            Event::Place(place) => {
+                self.place = Some(place.clone());
+                give(Event::Place(place));
+            }
             Event::Open(Opening::Call { id, name, custom }) => {
                 let wrapped = answer.memory.customs.contains(&name);
                 self.wrapped = wrapped.then(String::new);
                 self.text = false;
-                if let Some(signature) = self.trail.take() {
+                if let Some((signature, _)) = self.trail.take() {
                     give(Event::Open(Opening::Redacted));
                     give(Event::Delta(Delta::Signature(sealed(&signature, true, from, answer))));
                     give(Event::Close);
@@ -65,14 +71,15 @@ impl Adapter {
             }
             Event::Open(Opening::Redacted) if self.text && self.no_trails => self.trailing = true,
             Event::Open(opening) => {
-                self.left_out |= self.trail.take().is_some();
+                self.leave_out();
                 self.text = opening == Opening::Text;
                 self.redacted = opening == Opening::Redacted;
                 self.thought = opening == Opening::Thinking;
                 give(Event::Open(opening));
             }
             Event::Delta(Delta::Signature(piece)) if self.trailing => {
-                self.trail.get_or_insert_default().push_str(&piece)
+                let place = &self.place;
+                self.trail.get_or_insert_with(|| (String::new(), place.clone())).0.push_str(&piece);
             }
             Event::Close if self.trailing => self.trailing = false,
             Event::Delta(Delta::Text(text)) => match &mut self.wrapped {
@@ -92,19 +99,28 @@ impl Adapter {
                 give(Event::Close);
             }
             event => {
-                self.left_out |= matches!(event, Event::Finish { .. } | Event::End) && self.trail.take().is_some();
+                if matches!(event, Event::Finish { .. } | Event::End) {
+                    self.leave_out();
+                }
                 give(event);
             }
         }
     }
 
-    /// Whether a signature behind a text was left out since this was asked.
-    pub(crate) fn left_out(&mut self) -> bool {
-        std::mem::take(&mut self.left_out)
+    fn leave_out(&mut self) {
+        if let Some((_, place)) = self.trail.take() {
+            self.left_out = place;
+        }
+    }
+
+    /// Where a signature behind a text stands that was left out since this was asked.
+    pub(crate) fn left_out(&mut self) -> Option<String> {
+        self.left_out.take().map(|place| place.signature(true))
     }
 
     /// Bytes that wait.
     pub(crate) fn held(&self) -> usize {
-        [&self.wrapped, &self.signature, &self.trail].into_iter().flatten().map(String::len).sum()
+        let trail = self.trail.as_ref().map(|(signature, _)| signature);
+        [self.wrapped.as_ref(), self.signature.as_ref(), trail].into_iter().flatten().map(String::len).sum()
     }
 }

@@ -73,6 +73,9 @@ impl Choices {
         let (further, first): (Vec<Json>, Vec<Json>) =
             event.take_array(list).unwrap_or_default().into_iter().partition(is_further);
         event.put(list, first);
+        // Whose model it is stands beside all of them.
+        let name = if self.from == Wire::Gemini { "modelVersion" } else { "model" };
+        let model = event.get(name).str().map(str::to_owned);
         for mut choice in further {
             let index = choice.get("index").u64().unwrap_or_default();
             if index >= CHOICES_MAX {
@@ -81,16 +84,18 @@ impl Choices {
             choice.put("index", 0u64);
             let mut alone = Json::empty();
             alone.put(list, vec![choice]);
-            let mut events = Vec::new();
+            alone.put_some(name, model.as_deref());
+            let (mut events, mut lost) = (Vec::new(), Loss::default());
             let lane = self.lane(index);
             match &mut lane.decoder {
-                Decoder::Chat(decoder) => decoder.event(alone, &mut events, loss)?,
-                Decoder::Gemini(decoder) => decoder.event(alone, &mut events, loss),
+                Decoder::Chat(decoder) => decoder.event(alone, &mut events, &mut lost)?,
+                Decoder::Gemini(decoder) => decoder.event(alone, &mut events, &mut lost),
             }
             if events.iter().any(|event| matches!(event, Event::Finish { finish: Finish::Malformed, .. })) {
                 return Ok(Some(Event::Error(malformed())));
             }
-            self.write(index, events, context, out, loss);
+            self.write(index, events, context, out, &mut lost);
+            loss.absorb(lost, &format!("/{list}/0"), &format!("/{list}/{index}"));
         }
         Ok(None)
     }
@@ -113,7 +118,10 @@ impl Choices {
             }
             // Chat's last events are of the whole stream; Gemini's last one is that of the candidate.
             events.retain(|event| self.to == Wire::Gemini || *event != Event::End);
-            self.write(index, events, context, out, loss);
+            let mut lost = Loss::default();
+            self.write(index, events, context, out, &mut lost);
+            let list = list_of(self.from).unwrap_or_default();
+            loss.absorb(lost, &format!("/{list}/0"), &format!("/{list}/{index}"));
         }
     }
 
@@ -161,8 +169,8 @@ impl Choices {
                 Encoder::Chat(encoder) => encoder.event(event, context, out, loss),
                 Encoder::Gemini(encoder) => encoder.event(event, context, out, loss),
             });
-            if lane.adapter.left_out() {
-                loss.add(format!("/candidates/{choice}/content/parts/0/thoughtSignature"), super::adapt::TRAILS);
+            if let Some(at) = lane.adapter.left_out() {
+                loss.add(at, super::adapt::TRAILS);
             }
         }
     }

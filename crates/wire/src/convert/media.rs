@@ -10,9 +10,8 @@ use crate::{
 
 /// Makes what a request shows fit for the target.
 pub(super) fn fit(request: &mut Request, to: Wire, loss: &mut Loss) {
-    let from = request.wire();
     for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
-        fit_part(part, from, loss);
+        fit_part(part, loss);
     }
     // Gemini's models show pictures of their own; all others are only shown some.
     if to != Wire::Gemini {
@@ -20,7 +19,7 @@ pub(super) fn fit(request: &mut Request, to: Wire, loss: &mut Loss) {
     }
 }
 
-fn fit_part(part: &mut Part, from: Wire, loss: &mut Loss) {
+fn fit_part(part: &mut Part, loss: &mut Loss) {
     match &mut part.kind {
         Kind::Media { what, source, name, .. } => {
             if let Source::Base64 { mime, data } = source
@@ -30,14 +29,10 @@ fn fit_part(part: &mut Part, from: Wire, loss: &mut Loss) {
                 found.clone_into(mime);
             }
             if *what != Media::Document && name.take().is_some() {
-                part.extra.lose(
-                    if from == Wire::Gemini { "inlineData" } else { "title" },
-                    "only files have names",
-                    loss,
-                );
+                part.lose_name("only files have names", loss);
             }
         }
-        Kind::Result { content, .. } => content.iter_mut().for_each(|part| fit_part(part, from, loss)),
+        Kind::Result { content, .. } => content.iter_mut().for_each(|part| fit_part(part, loss)),
         _ => {}
     }
 }

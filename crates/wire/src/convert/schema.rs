@@ -48,9 +48,9 @@ fn lower(schema: &mut Json) {
 }
 
 /// JSON Schema in the subset of `OpenAPI`: references in place, `const` as `enum`, `oneOf` as `anyOf`, and without what
-/// the subset lacks. What changes the meaning is reported below `at`.
+/// the subset lacks. What changes the meaning is reported where it stands, of a schema that stands at `at`.
 pub(crate) fn to_openapi(schema: &Json, at: &str, loss: &mut Loss) -> Json {
-    Subset { root: schema, at, loss, left: NODES_MAX }.node(schema, 0)
+    Subset { root: schema, root_at: at, loss, left: NODES_MAX }.node(schema, at, 0)
 }
 
 /// Schemas that references may unfold to.
@@ -60,20 +60,17 @@ const REFERENCES_MAX: usize = 32;
 
 struct Subset<'a> {
     root: &'a Json,
-    at: &'a str,
+    root_at: &'a str,
     loss: &'a mut Loss,
     left: usize,
 }
 
 impl Subset<'_> {
-    fn lose(&mut self, key: &str) {
-        self.loss.add(step(self.at, key), "the target's schemas do not have it");
-    }
-
-    fn node(&mut self, schema: &Json, depth: usize) -> Json {
+    fn node(&mut self, schema: &Json, at: &str, depth: usize) -> Json {
+        const LACKS: &str = "the target's schemas do not have it";
         self.left = self.left.saturating_sub(1);
         if self.left == 0 || depth > REFERENCES_MAX {
-            self.lose("$ref");
+            self.loss.add(at, LACKS);
             return crate::ir::object! { "type": "OBJECT" };
         }
         if let Some(reference) = schema.get("$ref").str() {
@@ -81,8 +78,8 @@ impl Subset<'_> {
             for key in reference.trim_start_matches("#/").split('/') {
                 found = found.get(&key.replace("~1", "/").replace("~0", "~"));
             }
-            let found = found.clone();
-            return self.node(&found, depth + 1);
+            let (found, at) = (found.clone(), format!("{}{}", self.root_at, reference.trim_start_matches('#')));
+            return self.node(&found, &at, depth + 1);
         }
         let mut out = Json::empty();
         for (name, value) in schema.members() {
@@ -92,16 +89,20 @@ impl Subset<'_> {
                 ("type", Json::Array(words)) => types(words, &mut out),
                 ("const", value) => out.put("enum", vec![value.clone()]),
                 ("oneOf" | "anyOf", Json::Array(choices)) => {
-                    let choices: Vec<Json> = choices.iter().map(|choice| self.node(choice, depth + 1)).collect();
-                    out.put("anyOf", choices);
+                    let at = step(at, name);
+                    let choices = choices.iter().enumerate();
+                    let choices = choices.map(|(index, one)| self.node(one, &format!("{at}/{index}"), depth + 1));
+                    out.put("anyOf", choices.collect::<Vec<_>>());
                 }
                 ("properties", Json::Object(properties)) => {
-                    let properties =
-                        properties.iter().map(|(name, schema)| (name.clone(), self.node(schema, depth + 1)));
+                    let at = step(at, "properties");
+                    let properties = properties
+                        .iter()
+                        .map(|(name, schema)| (name.clone(), self.node(schema, &step(&at, name), depth + 1)));
                     out.put("properties", Json::Object(properties.collect()));
                 }
                 ("items", items @ Json::Object(_)) => {
-                    let items = self.node(items, depth + 1);
+                    let items = self.node(items, &step(at, "items"), depth + 1);
                     out.put("items", items);
                 }
                 (
@@ -110,7 +111,7 @@ impl Subset<'_> {
                     | "pattern" | "default" | "example" | "propertyOrdering",
                     value,
                 ) => out.put(name, value.clone()),
-                _ => self.lose(name),
+                _ => self.loss.add(step(at, name), LACKS),
             }
         }
         out

@@ -346,8 +346,8 @@ impl Stream {
                 Encoder::Responses(encoder) => encoder.event(event, context, out, loss),
                 Encoder::Gemini(encoder) => encoder.event(event, context, out, loss),
             });
-            if adapter.left_out() {
-                loss.add("/candidates/0/content/parts/0/thoughtSignature", adapt::TRAILS);
+            if let Some(at) = adapter.left_out() {
+                loss.add(at, adapt::TRAILS);
             }
         }
         events.clear();

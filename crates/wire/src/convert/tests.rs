@@ -9,6 +9,7 @@ mod generate;
 mod hostile;
 mod laws;
 mod map;
+mod places;
 mod probs;
 mod rows;
 mod silence;

@@ -149,12 +149,12 @@ fn function(function: &Function, quirks: Quirks, loss: &mut Loss) -> Json {
         return tool;
     }
     if function.strict == Some(true) {
-        function.extra.note("strict", "the target has no strict tools", loss);
+        loss.note(function.pointer("strict"), "the target has no strict tools");
     }
     if quirks.json_schema {
         tool.put("parametersJsonSchema", schema.clone());
     } else {
-        tool.put("parameters", to_openapi(schema, &function.extra.at, loss));
+        tool.put("parameters", to_openapi(schema, &function.schema_pointer(), loss));
     }
     tool
 }
@@ -190,7 +190,7 @@ fn format(request: &Request, quirks: Quirks, body: &mut Json, loss: &mut Loss) {
         } else if quirks.json_schema || request.wire() == WIRE {
             body.put("generationConfig.responseJsonSchema", schema.clone());
         } else {
-            body.put("generationConfig.responseSchema", to_openapi(schema, request.format_pointer(), loss));
+            body.put("generationConfig.responseSchema", to_openapi(schema, request.schema_pointer(), loss));
         }
     }
 }

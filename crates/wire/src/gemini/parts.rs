@@ -110,7 +110,7 @@ pub(super) fn encode(part: &Part, names: &CallNames<'_>, loss: &mut Loss) -> Res
         }
         Kind::Media { what, source, name, detail } => {
             if detail.is_some() {
-                part.extra.lose("detail", "the target has another kind of resolution", loss);
+                part.lose_detail("the target has another kind of resolution", loss);
             }
             match source {
                 Source::Base64 { mime, data } => {
@@ -118,7 +118,7 @@ pub(super) fn encode(part: &Part, names: &CallNames<'_>, loss: &mut Loss) -> Res
                     item.put("inlineData.data", data);
                     item.put_some("inlineData.displayName", name.as_ref().filter(|_| same));
                     if !same && name.is_some() {
-                        part.extra.lose("title", "the target has no names of files here", loss);
+                        part.lose_name("the target has no names of files here", loss);
                     }
                 }
                 Source::Url { url, mime } => {

@@ -8,7 +8,7 @@ use crate::{
         stream::{Context, unnamed},
     },
     error::render_stream,
-    ir::{Citation, Delta, Event, Finish, Json, Opening, arguments_object, lose_usage, object, rest},
+    ir::{Citation, Delta, Event, Finish, Json, Opening, Place, arguments_object, lose_usage, object, rest},
     loss::{Loss, step},
 };
 
@@ -37,10 +37,9 @@ impl Decoder {
         }
         let mut candidates = event.take_array("candidates").unwrap_or_default();
         for candidate in &mut candidates {
-            if candidate.get("index").u64().unwrap_or_default() == 0 {
-                self.candidate(candidate, out, loss);
-            } else {
-                loss.add("/candidates/1", "a converted answer is one candidate");
+            match candidate.get("index").u64().unwrap_or_default() {
+                0 => self.candidate(candidate, out, loss),
+                index => loss.add(format!("/candidates/{index}"), "a converted answer is one candidate"),
             }
         }
         if let Some(usage) = event.take("usageMetadata") {
@@ -108,27 +107,29 @@ impl Decoder {
             if !thought && self.open == Some(false) && signature.is_some() {
                 // A text that is open goes on: the signature, of thoughts before it, waits until it has been said.
                 if !text.is_empty() {
-                    self.text(false, text, out);
+                    self.text(false, text, &at, out);
                 }
-                self.signature(signature, out);
+                self.signature(signature, &at, out);
                 return;
             } else if !thought {
-                self.signature(signature, out);
+                self.signature(signature, &at, out);
             } else if let Some(signature) = signature {
-                self.text(true, text, out);
+                self.text(true, text, &at, out);
+                out.push(Event::Place(Place::new(Wire::Gemini, at())));
                 out.push(Event::Delta(Delta::Signature(signature)));
                 self.close(out);
                 return;
             }
             if !text.is_empty() {
-                self.text(thought, text, out);
+                self.text(thought, text, &at, out);
             }
             return;
         }
-        self.signature(signature, out);
+        self.signature(signature, &at, out);
         if let Some(name) = part.take_str("functionCall.name") {
             self.close(out);
             let id = part.take_str("functionCall.id");
+            out.push(Event::Place(Place::new(Wire::Gemini, at())));
             out.push(Event::Open(Opening::Call { id, name, custom: false }));
             if let Some(arguments) = part.take("functionCall.args") {
                 out.push(Event::Delta(Delta::Text(arguments.to_text())));
@@ -142,18 +143,20 @@ impl Decoder {
         }
     }
 
-    fn text(&mut self, thought: bool, text: String, out: &mut Vec<Event>) {
+    fn text(&mut self, thought: bool, text: String, at: &impl Fn() -> String, out: &mut Vec<Event>) {
         if self.open != Some(thought) {
             self.close(out);
             self.open = Some(thought);
+            out.push(Event::Place(Place::new(Wire::Gemini, at())));
             out.push(Event::Open(if thought { Opening::Thinking } else { Opening::Text }));
         }
         out.push(Event::Delta(Delta::Text(text)));
     }
 
     /// A signature is that of the thoughts before it; if none were shown, of some that were not.
-    fn signature(&mut self, signature: Option<String>, out: &mut Vec<Event>) {
+    fn signature(&mut self, signature: Option<String>, at: &impl Fn() -> String, out: &mut Vec<Event>) {
         let Some(signature) = signature else { return };
+        out.push(Event::Place(Place::new(Wire::Gemini, at())));
         if self.open != Some(true) {
             self.close(out);
             out.push(Event::Open(Opening::Redacted));
@@ -227,6 +230,7 @@ impl Encoder {
                 self.usage = usage;
                 self.model = context.model.clone().or(model);
             }
+            Event::Place(_) => {}
             Event::Open(opening) => {
                 let thinks = matches!(opening, Opening::Thinking | Opening::Redacted);
                 if let Some(signature) = self.signature.take_if(|_| thinks) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Citation, Finish, TokenProb};
+use super::{Citation, Finish, Place, TokenProb};
 use crate::{
     ErrorFacts, Usage,
     convert::{EVENT_MAX, PARTS_MAX, Refused},
@@ -11,12 +11,21 @@ use crate::{
 /// What happens in a stream. Parts never overlap: every delta and every end belongs to the part opened last.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
-    Start { id: Option<String>, model: Option<String>, usage: Usage },
+    Start {
+        id: Option<String>,
+        model: Option<String>,
+        usage: Usage,
+    },
+    /// Where the part stands that opens next, or the signature that comes next.
+    Place(Place),
     Open(Opening),
     Delta(Delta),
     Close,
     Usage(Usage),
-    Finish { finish: Finish, stop: Option<String> },
+    Finish {
+        finish: Finish,
+        stop: Option<String>,
+    },
     Error(Box<ErrorFacts>),
     End,
 }
@@ -76,8 +85,10 @@ impl Delta {
 }
 
 /// Puts parts that come interleaved in a row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Serial {
+    /// Where the part with a key stands.
+    place: fn(u64) -> Place,
     open: Option<Opened>,
     waiting: VecDeque<Waiting>,
     /// Bytes that wait.
@@ -99,6 +110,10 @@ struct Waiting {
 }
 
 impl Serial {
+    pub(crate) const fn new(place: fn(u64) -> Place) -> Self {
+        Self { place, open: None, waiting: VecDeque::new(), held: 0 }
+    }
+
     pub(crate) fn is_open(&self, key: u64) -> bool {
         self.open.as_ref().is_some_and(|open| open.key == key) || self.waiting.iter().any(|part| part.key == key)
     }
@@ -130,6 +145,7 @@ impl Serial {
         // A custom tool's input has no end that could be seen: it ends when the stream says so.
         let arguments = arguments.or_else(|| matches!(opening, Opening::Call { .. }).then(Depth::endless));
         self.open = Some(Opened { key, arguments });
+        out.push(Event::Place((self.place)(key)));
         out.push(Event::Open(opening));
     }
 

@@ -43,6 +43,44 @@ impl Extra {
     }
 }
 
+/// Where a part of an answer stands in its document; of a stream, in the answer that it adds up to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    wire: Wire,
+    /// Its JSON pointer.
+    pub(crate) at: String,
+}
+
+impl Place {
+    pub(crate) const fn new(wire: Wire, at: String) -> Self {
+        Self { wire, at }
+    }
+
+    /// What signs it, if it is a thought; or hides it.
+    pub(crate) fn signature(&self, redacted: bool) -> String {
+        let member = match (self.wire, redacted) {
+            (Wire::Anthropic, false) => "signature",
+            (Wire::Anthropic, true) => "data",
+            (Wire::Responses, _) => "encrypted_content",
+            (Wire::Chat | Wire::Gemini, _) => "thoughtSignature",
+        };
+        step(&self.at, member)
+    }
+
+    /// How likely its tokens were.
+    pub(crate) fn probs(&self) -> String {
+        let beside = |name: &str| {
+            let end = self.at.match_indices('/').nth(2).map_or(self.at.len(), |(end, _)| end);
+            format!("{}/{name}", &self.at[..end])
+        };
+        match self.wire {
+            Wire::Chat => beside("logprobs/content"),
+            Wire::Gemini => beside("logprobsResult"),
+            Wire::Anthropic | Wire::Responses => step(&self.at, "logprobs"),
+        }
+    }
+}
+
 /// Names what is in `value`, below the node it was left in. Null, an empty list and an empty object hold nothing.
 fn report(wire: Wire, value: &Json, at: &str, loss: &mut Loss) {
     for (name, value) in value.members() {

@@ -55,6 +55,16 @@ impl Request {
         }
     }
 
+    /// Where the schema of the answer stands.
+    pub(crate) fn schema_pointer(&self) -> &'static str {
+        match self.wire() {
+            Wire::Anthropic => "/output_config/format/schema",
+            Wire::Chat => "/response_format/json_schema/schema",
+            Wire::Responses => "/text/format/schema",
+            Wire::Gemini => "/generationConfig/responseJsonSchema",
+        }
+    }
+
     pub(crate) fn parallel_pointer(&self) -> &'static str {
         if self.wire() == Wire::Anthropic { "/tool_choice/disable_parallel_tool_use" } else { "/parallel_tool_calls" }
     }
@@ -109,6 +119,19 @@ pub(crate) struct Function {
     /// Takes free text instead of arguments.
     pub(crate) custom: bool,
     pub(crate) extra: Extra,
+}
+
+impl Function {
+    /// Where its member `name` stands.
+    pub(crate) fn pointer(&self, name: &str) -> String {
+        let within = if self.extra.wire == Wire::Chat { "/function" } else { "" };
+        format!("{}{within}/{name}", self.extra.at)
+    }
+
+    /// Where its schema stands.
+    pub(crate) fn schema_pointer(&self) -> String {
+        self.pointer(if self.extra.wire == Wire::Anthropic { "input_schema" } else { "parameters" })
+    }
 }
 
 /// Which tool the model is to call.

@@ -152,7 +152,7 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
             }
             Kind::Thinking { texts, signature, .. } if !same => {
                 if signature.is_some() {
-                    part.extra.lose("signature", "the target has no signatures", loss);
+                    loss.add(part.signature_at(), "the target has no signatures");
                 }
                 if answer.show_thoughts && !texts.is_empty() {
                     let before = message.get("reasoning_content").str().unwrap_or_default().to_owned();

@@ -6,8 +6,8 @@ use crate::{
     convert::stream::{Context, unnamed},
     convert::{Refused, cite, probs},
     error::render_stream,
-    ir::{Citation, Delta, Event, Finish, Json, Opening, Serial, lose_usage, object, rest},
-    loss::Loss,
+    ir::{Citation, Delta, Event, Finish, Json, Opening, Place, Serial, lose_usage, object, rest},
+    loss::{Loss, step},
 };
 
 /// Keys of the parts that are not calls; calls come after them, by their index.
@@ -16,14 +16,34 @@ const REFUSAL: u64 = 1;
 const THOUGHT: u64 = 2;
 const CALLS: u64 = 16;
 
+/// Where the message stands in the whole answer: pieces are named by their place in it.
+const MESSAGE: &str = "/choices/0/message";
+
+/// The place of a part.
+fn place(key: u64) -> Place {
+    let member = match key {
+        TEXT => "content".to_owned(),
+        REFUSAL => "refusal".to_owned(),
+        THOUGHT => THOUGHTS[0].to_owned(),
+        call => format!("tool_calls/{}", call.saturating_sub(CALLS)),
+    };
+    Place::new(Wire::Chat, format!("{MESSAGE}/{member}"))
+}
+
 /// Reads a Chat stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Decoder {
     serial: Serial,
     started: bool,
     finished: bool,
     /// The key of the last call, for peers that send no index.
     last_call: u64,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { serial: Serial::new(place), started: false, finished: false, last_call: 0 }
+    }
 }
 
 impl Decoder {
@@ -39,16 +59,16 @@ impl Decoder {
         }
         let mut choices = event.take_array("choices").unwrap_or_default();
         for choice in &mut choices {
-            if choice.get("index").u64().unwrap_or_default() == 0 {
-                self.choice(choice, out, loss)?;
-            } else {
-                loss.add("/choices/1", "a converted answer is one candidate");
+            match choice.get("index").u64().unwrap_or_default() {
+                0 => self.choice(choice, out, loss)?,
+                index => loss.add(format!("/choices/{index}"), "a converted answer is one candidate"),
             }
         }
         // Moonshot reports usage within the choice.
         let within = choices.first_mut().and_then(|choice| choice.take("usage"));
-        if let Some(usage) = event.take("usage").or(within) {
-            lose_usage(Wire::Chat, &usage, "/usage", loss);
+        let within = within.map(|usage| (usage, "/choices/0/usage"));
+        if let Some((usage, at)) = event.take("usage").map(|usage| (usage, "/usage")).or(within) {
+            lose_usage(Wire::Chat, &usage, at, loss);
             out.push(Event::Usage(types::usage(&usage)));
         }
         // Ids and times are made anew; padding, and which machine answered how fast, are none of the answer.
@@ -79,10 +99,10 @@ impl Decoder {
                 Some(citation) if self.serial.is_open(TEXT) => {
                     self.serial.delta(TEXT, Delta::Citation(Box::new(citation)), out)?;
                 }
-                _ => loss.add("/choices/0/delta/annotations", "only the source format has it"),
+                _ => loss.add(step(MESSAGE, "annotations"), "only the source format has it"),
             }
         }
-        let likely = probs::take(choice, "logprobs.content", "/choices/0/logprobs/content", loss);
+        let likely = probs::take(choice, "logprobs.content", || "/choices/0/logprobs/content".to_owned(), loss);
         if !likely.is_empty() {
             if self.serial.is_open(TEXT) {
                 self.serial.delta(TEXT, Delta::Probs(likely), out)?;
@@ -91,7 +111,7 @@ impl Decoder {
             }
         }
         rest(choice.get("logprobs"), "/choices/0/logprobs", &[], loss);
-        rest(&delta, "/choices/0/delta", &["role"], loss);
+        rest(&delta, MESSAGE, &["role"], loss);
         rest(choice, "/choices/0", &["index", "finish_reason", "logprobs"], loss);
         if let Some(reason) = choice.get("finish_reason").str().filter(|_| !self.finished) {
             self.finished = true;
@@ -115,7 +135,6 @@ impl Decoder {
     }
 
     fn call(&mut self, at: u64, mut call: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
-        const AT: &str = "/choices/0/delta/tool_calls";
         let id = call.take_str("id").filter(|id| !id.is_empty());
         let key = match call.get("index").u64() {
             Some(index) => CALLS.saturating_add(index),
@@ -127,13 +146,18 @@ impl Decoder {
         let mut tool = call.take(kind).unwrap_or_default();
         let name = tool.take_str("name").filter(|name| !name.is_empty());
         let piece = tool.take_str(if custom { "input" } else { "arguments" }).filter(|piece| !piece.is_empty());
-        rest(&tool, AT, &[], loss);
-        rest(&call, AT, &["index", "type"], loss);
+        let at = || place(key).at;
+        if !tool.is_void() {
+            rest(&tool, &step(&at(), kind), &[], loss);
+        }
+        if call.members().len() > 1 {
+            rest(&call, &at(), &["index", "type"], loss);
+        }
         if !self.serial.is_open(key) {
             // An index that was used before, and has ended: only a new name begins a new call.
             let Some(name) = name else {
                 if piece.is_some_and(|piece| !piece.trim().is_empty()) {
-                    loss.add(AT, "a piece of a call that is not open");
+                    loss.add(at(), "a piece of a call that is not open");
                 }
                 return Ok(());
             };
@@ -146,7 +170,7 @@ impl Decoder {
         let Some(piece) = piece else { return Ok(()) };
         // Blanks behind the end of a call's arguments have no place, and need none.
         if !self.serial.delta(key, Delta::Text(piece), out)? {
-            loss.add(AT, "a piece of a call that is not open");
+            loss.add(at(), "a piece of a call that is not open");
         }
         Ok(())
     }
@@ -195,6 +219,9 @@ pub(crate) struct Encoder {
     written: u64,
     /// What the open text rests on: it is said when the text is.
     cited: Vec<Citation>,
+    /// Where what is written stands in the source, and whether it is hidden there.
+    place: Option<Place>,
+    redacted: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +239,10 @@ impl Encoder {
     }
 
     pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, loss: &mut Loss) {
+        if let Event::Place(place) = event {
+            self.place = Some(place);
+            return;
+        }
         if !self.started && !matches!(event, Event::Error(_)) {
             self.started = true;
             let upstream = if let Event::Start { model, .. } = &event { model.as_deref() } else { None };
@@ -220,6 +251,7 @@ impl Encoder {
         }
         match event {
             Event::Start { usage, .. } | Event::Usage(usage) => self.usage = usage,
+            Event::Place(_) => {}
             Event::Open(opening) => self.open(opening, context, out),
             Event::Delta(delta) => self.delta(delta, context, out, loss),
             Event::Close => self.close(context, out),
@@ -263,6 +295,7 @@ impl Encoder {
     }
 
     fn open(&mut self, opening: Opening, context: &Context, out: &mut Vec<u8>) {
+        self.redacted = opening == Opening::Redacted;
         self.open = Some(match opening {
             Opening::Text => {
                 self.begun = self.written;
@@ -292,7 +325,8 @@ impl Encoder {
         let text = match delta {
             Delta::Text(text) => text,
             Delta::Signature(_) => {
-                loss.add("/signature", "the target has no signatures");
+                let at = self.place.as_ref().map(|place| place.signature(self.redacted));
+                loss.add(at.unwrap_or_default(), "the target has no signatures");
                 return;
             }
             Delta::Citation(citation) => {
@@ -312,7 +346,8 @@ impl Encoder {
             Some(Open::Refusal) => object! { "refusal": text },
             Some(Open::Thinking) if context.show_thoughts => object! { "reasoning_content": text },
             Some(Open::Thinking) => {
-                loss.add("/reasoning", "thoughts are not shown");
+                let at = self.place.as_ref().map(|place| place.at.clone());
+                loss.add(at.unwrap_or_default(), "thoughts are not shown");
                 return;
             }
             Some(Open::Call { custom }) => {

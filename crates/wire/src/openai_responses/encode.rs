@@ -140,14 +140,19 @@ pub(crate) fn response(response: &Response, answer: &Answer<'_>, loss: &mut Loss
         if is_text(&run[0].kind) {
             let pieces = run.iter().filter_map(|part| items::piece(part, Role::Assistant, loss).ok().flatten());
             list.push(output::message(&shell, id, pieces.collect()));
-        } else if let Ok(Some(mut item)) = items::single(&run[0], loss) {
-            output::give_id(&shell, id, &mut item);
-            if answer.memory.hide_sealed {
-                item.take("encrypted_content");
+            continue;
+        }
+        match items::single(&run[0], loss) {
+            Ok(Some(mut item)) => {
+                output::give_id(&shell, id, &mut item);
+                if answer.memory.hide_sealed {
+                    item.take("encrypted_content");
+                }
+                list.push(item);
             }
-            list.push(item);
-        } else {
-            run[0].extra.lose("", "the target has no such content", loss);
+            // It was named.
+            Ok(None) if matches!(run[0].kind, Kind::Foreign(_)) => {}
+            Ok(None) | Err(_) => run[0].extra.lose("", "the target has no such content", loss),
         }
     }
     let finish = response.ending();

@@ -8,7 +8,7 @@ use super::{drop_echo, types};
 use crate::{
     Usage, Wire,
     convert::{PARTS_MAX, Refused, cite, probs},
-    ir::{Delta, Event, Json, Opening, Serial, TokenProb, lose_usage, rest},
+    ir::{Delta, Event, Json, Opening, Place, Serial, TokenProb, lose_usage, rest},
     loss::{Loss, step},
 };
 
@@ -54,8 +54,15 @@ const SAID: [&str; 15] = [
 /// Why what only this wire has goes no further.
 const ONLY_SOURCE: &str = "only the source format has it";
 
+/// Where the part with a key stands.
+fn place(key: u64) -> Place {
+    let (item, within) = (key >> 24, key & WHOLE);
+    let at = if within == WHOLE { format!("/output/{item}") } else { format!("/output/{item}/content/{within}") };
+    Place::new(Wire::Responses, at)
+}
+
 /// Reads a Responses stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Decoder {
     serial: Serial,
     started: bool,
@@ -73,6 +80,12 @@ struct Came {
     probs: bool,
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { serial: Serial::new(place), started: false, seen: Vec::new(), summary: None }
+    }
+}
+
 impl Decoder {
     pub(crate) fn event(&mut self, mut event: Json, out: &mut Vec<Event>, loss: &mut Loss) -> Result<(), Refused> {
         let item = event.get("output_index").u64().unwrap_or_default();
@@ -87,7 +100,8 @@ impl Decoder {
             "response.output_item.added" => return self.added(item, &mut event, out, loss),
             "response.output_text.delta" => {
                 let place = key(item, content);
-                let likely = probs::take(&mut event, "logprobs", "/logprobs", loss);
+                let likely =
+                    probs::take(&mut event, "logprobs", || format!("/output/{item}/content/{content}/logprobs"), loss);
                 rest(&event, "", &DELTA, loss);
                 self.piece(place, Opening::Text, event, out)?;
                 if !likely.is_empty() && self.serial.is_open(place) {
@@ -251,7 +265,7 @@ impl Decoder {
     ) -> Result<(), Refused> {
         let refusal = part.get("type").str() == Some("refusal");
         let text = part.take_str(if refusal { "refusal" } else { "text" });
-        let likely = probs::take(&mut part, "logprobs", &step(at, "logprobs"), loss);
+        let likely = probs::take(&mut part, "logprobs", || step(at, "logprobs"), loss);
         let sources = part.take_array("annotations").unwrap_or_default();
         rest(&part, at, &["type", "text", "refusal"], loss);
         let came = self.came(place);

@@ -68,7 +68,7 @@ impl Fold {
                     _ => {}
                 }
             }
-            Event::Close => {}
+            Event::Close | Event::Place(_) => {}
             Event::Usage(usage) => self.answer.usage = usage,
             Event::Finish { finish, stop } => (self.answer.finish, self.answer.stop) = (finish, stop),
             Event::Error(_) => self.error = true,

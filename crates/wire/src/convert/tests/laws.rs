@@ -17,7 +17,7 @@ fn wire() -> impl Strategy<Value = Wire> {
     prop::sample::select(&WIRES[..])
 }
 
-fn pair() -> impl Strategy<Value = (Wire, Wire)> {
+pub(super) fn pair() -> impl Strategy<Value = (Wire, Wire)> {
     (wire(), 1..4usize).prop_map(|(from, by)| {
         let at = WIRES.iter().position(|wire| *wire == from).unwrap();
         (from, WIRES[(at + by) % 4])

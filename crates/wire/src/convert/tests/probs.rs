@@ -120,9 +120,9 @@ fn probabilities_cross_in_streams() {
 fn probabilities_are_named_where_a_wire_has_none() {
     for from in [C, R, G] {
         let (_, loss) = answered(from, A, whole(from).to_string().as_bytes());
-        assert!(loss.items().iter().any(|lost| lost.pointer.ends_with("/logprobs")), "{from:?}: {loss:?}");
+        assert_eq!(pointers(&loss), [place(from).0], "{from:?}");
         let (_, _, loss, _) = stream(from, A, [events(from).as_bytes()]);
-        assert!(loss.items().iter().any(|lost| lost.pointer == "/logprobs"), "{from:?}: {loss:?}");
+        assert_eq!(pointers(&loss), [place(from).0], "{from:?}");
     }
 }
 
@@ -187,6 +187,45 @@ fn those_of_an_empty_text_go_to_the_first_that_says_something_or_are_named() {
     body["output"][0]["content"][0]["text"] = json!("");
     let (_, loss) = answered(R, C, body.to_string().as_bytes());
     assert_eq!(pointers(&loss), ["/output/0/content/0/logprobs"]);
+}
+
+/// Beside each token stands what is made anew of its text, or numbers it; all else is named.
+#[test]
+fn what_is_said_beside_the_tokens_is_named() {
+    const CHAT: &str = "/choices/0/logprobs/content";
+    const GEMINI: &str = "/candidates/0/logprobsResult";
+    for (from, member, name) in [
+        (C, format!("{CHAT}/1"), "xToken"),
+        (C, format!("{CHAT}/1/top_logprobs/0"), "xToken"),
+        (G, GEMINI.to_owned(), "logProbabilitySum"),
+        (G, format!("{GEMINI}/chosenCandidates/1"), "xToken"),
+        (G, format!("{GEMINI}/topCandidates/1"), "xPlace"),
+        (G, format!("{GEMINI}/topCandidates/1/candidates/0"), "xToken"),
+    ] {
+        let mut body = whole(from);
+        body.pointer_mut(&member).unwrap()[name] = json!(-0.75);
+        let named = format!("{member}/{name}");
+        let (_, loss) = answered(from, R, body.to_string().as_bytes());
+        assert_eq!(pointers(&loss), [named.as_str()], "{from:?}");
+        let event = if from == C {
+            let choice = &body["choices"][0];
+            let delta = json!({ "index": 0, "delta": { "content": "hé" }, "logprobs": choice["logprobs"] });
+            sse(&[json!({ "choices": [delta] })]) + "data: [DONE]\n\n"
+        } else {
+            sse(&[body])
+        };
+        let (_, _, loss, _) = stream(from, R, [event.as_bytes()]);
+        assert_eq!(pointers(&loss), [named.as_str()], "{from:?}, as a stream");
+    }
+    let mut body = whole(G);
+    body.pointer_mut(&format!("{GEMINI}/chosenCandidates/0")).unwrap()["tokenId"] = json!(7);
+    let result = body.pointer_mut(GEMINI).unwrap();
+    result["topCandidates"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "candidates": [{ "token": "x", "logProbability": -9.0 }] }));
+    let (_, loss) = answered(G, C, body.to_string().as_bytes());
+    assert_eq!(pointers(&loss), [format!("{GEMINI}/topCandidates/2")], "rivals of no token");
 }
 
 #[test]

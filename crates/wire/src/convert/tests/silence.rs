@@ -36,10 +36,10 @@ fn unknown_members_of_a_chat_stream_are_named() {
     assert_eq!(
         lost,
         [
-            "/choices/0/delta/tool_calls",
-            "/choices/0/delta/tool_calls/xCall",
-            "/choices/0/delta/tool_calls/xFunction",
-            "/choices/0/delta/xDelta",
+            "/choices/0/message/tool_calls/0/function/xFunction",
+            "/choices/0/message/tool_calls/0/xCall",
+            "/choices/0/message/tool_calls/3",
+            "/choices/0/message/xDelta",
             "/choices/0/xChoice",
             "/usage/completion_tokens_details/accepted_prediction_tokens",
             "/xTop",

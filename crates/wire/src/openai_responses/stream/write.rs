@@ -61,13 +61,14 @@ impl Encoder {
     }
 
     pub(crate) fn event(&mut self, event: Event, context: &Context, out: &mut Vec<u8>, _loss: &mut Loss) {
-        if !self.started && !matches!(event, Event::Error(_)) {
+        if !self.started && !matches!(event, Event::Error(_) | Event::Place(_)) {
             let upstream = if let Event::Start { model, .. } = &event { model.as_deref() } else { None };
             context.model.as_deref().or(upstream).unwrap_or_default().clone_into(&mut self.model);
             self.start(context, out);
         }
         match event {
             Event::Start { usage, .. } | Event::Usage(usage) => self.usage = usage,
+            Event::Place(_) => {}
             Event::Open(opening) => self.open(opening, context, out),
             Event::Delta(delta) => self.delta(delta, context, out),
             Event::Close => self.close(context, out),
