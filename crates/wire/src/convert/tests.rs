@@ -12,6 +12,7 @@ mod map;
 mod places;
 mod probs;
 mod rows;
+mod shape;
 mod silence;
 mod sources;
 mod support;

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{
     generate::{Spoken, Wanted, spoken, wanted},
-    support::{Said, WIRES, answered, asked, convert, folded, frames, many, said, stream, value, whole},
+    shape::check_shape,
+    support::{Said, WIRES, answered, asked, convert, folded, frames, many, said, some, sse, stream, value, whole},
 };
 use crate::{
     Wire,
@@ -54,85 +55,6 @@ pub(super) fn level(from: Wire, to: Wire, said: &mut Said) {
     }
 }
 
-fn check_shape(to: Wire, bytes: &[u8]) {
-    let frames = frames(bytes);
-    let events: Vec<Value> = frames.iter().filter(|frame| *frame != b"[DONE]").map(|frame| value(frame)).collect();
-    match to {
-        Wire::Anthropic => {
-            let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-            assert_eq!(kinds.first(), Some(&"message_start"));
-            assert_eq!(kinds[kinds.len() - 2..], ["message_delta", "message_stop"]);
-            let mut open: Option<u64> = None;
-            let mut next = 0;
-            for event in &events[1..events.len() - 2] {
-                let index = event["index"].as_u64().unwrap();
-                match event["type"].as_str().unwrap() {
-                    "content_block_start" => {
-                        assert_eq!((open.replace(index), index), (None, next));
-                        next += 1;
-                    }
-                    "content_block_delta" => assert_eq!(open, Some(index)),
-                    "content_block_stop" => assert_eq!(open.take(), Some(index)),
-                    other => panic!("{other}"),
-                }
-            }
-            assert_eq!(open, None);
-        }
-        Wire::Chat => {
-            assert_eq!(frames.last().unwrap(), b"[DONE]");
-            assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
-            let finishes = events.iter().filter(|event| event["choices"][0]["finish_reason"].is_string()).count();
-            let usages = events.iter().filter(|event| event["usage"].is_object()).count();
-            assert_eq!((finishes, usages), (1, 1));
-            assert!(events[events.len() - 1]["usage"].is_object());
-            assert!(events.iter().all(|event| event["id"] == events[0]["id"]));
-            let mut next = 0;
-            for call in events.iter().filter_map(|event| event["choices"][0]["delta"]["tool_calls"].get(0)) {
-                let index = call["index"].as_u64().unwrap();
-                if call["id"].is_string() {
-                    assert_eq!(index, next);
-                    next += 1;
-                } else {
-                    assert_eq!(index + 1, next, "pieces of one call at a time");
-                }
-            }
-        }
-        Wire::Responses => {
-            for (at, event) in events.iter().enumerate() {
-                assert_eq!(event["sequence_number"], at as u64);
-            }
-            let kind = |event: &Value| event["type"].as_str().unwrap().to_owned();
-            let last = events.last().unwrap();
-            assert!(matches!(kind(last).as_str(), "response.completed" | "response.incomplete"));
-            let (mut added, mut done) = (Vec::new(), Vec::new());
-            for event in &events {
-                match kind(event).as_str() {
-                    "response.output_item.added" => {
-                        assert_eq!(event["output_index"], done.len() as u64);
-                        assert_eq!(added.len(), done.len(), "one item after another");
-                        added.push(event["item"]["id"].clone());
-                    }
-                    "response.output_item.done" => {
-                        assert_eq!(event["item"]["id"], added[done.len()]);
-                        done.push(event["item"].clone());
-                    }
-                    name if name.rsplit('.').next() == Some("delta") => {
-                        assert_eq!(event["item_id"], added[done.len()]);
-                        assert_eq!(event["output_index"], done.len() as u64);
-                    }
-                    _ => {}
-                }
-            }
-            assert_eq!(last["response"]["output"], Value::from(done));
-        }
-        Wire::Gemini => {
-            let finishes = events.iter().filter(|event| event["candidates"][0]["finishReason"].is_string()).count();
-            assert_eq!(finishes, 1);
-            assert!(events.last().unwrap()["candidates"][0]["finishReason"].is_string());
-        }
-    }
-}
-
 /// What a request asks, apart from how its wire cuts it.
 #[derive(Debug, PartialEq)]
 struct Gist {
@@ -146,7 +68,34 @@ struct Gist {
     schema: Option<Value>,
 }
 
-fn gist(request: &Request) -> Gist {
+/// Calls that wait for their results, by number.
+#[derive(Default)]
+struct Calls {
+    made: usize,
+    open: Vec<(usize, Option<String>, String)>,
+}
+
+impl Calls {
+    fn made(&mut self, id: Option<&String>, name: &str) -> usize {
+        self.open.push((self.made, id.cloned(), name.to_owned()));
+        self.made += 1;
+        self.made - 1
+    }
+
+    /// The call that a result is of: by its id, and without one the first of its name.
+    fn answered(&mut self, id: Option<&String>, name: Option<&String>) -> Option<usize> {
+        let is = |(_, known, called): &(usize, Option<String>, String)| match id {
+            Some(id) => known.as_ref() == Some(id),
+            None => name == Some(called),
+        };
+        let at = self.open.iter().position(is)?;
+        Some(self.open.remove(at).0)
+    }
+}
+
+/// With the ids of calls, or with the numbers of calls alone.
+fn gist(request: &Request, ids: bool) -> Gist {
+    let mut calls = Calls::default();
     let mut system: Vec<String> = request.system.iter().filter_map(|part| part.text().map(str::to_owned)).collect();
     let mut turns: Vec<(&'static str, Vec<String>)> = Vec::new();
     for turn in &request.turns {
@@ -158,10 +107,11 @@ fn gist(request: &Request) -> Gist {
                 continue;
             }
         };
-        let parts = turn.parts.iter().map(gist_of);
+        let said = turn.parts.iter().filter(|part| !matches!(part.kind, Kind::Thinking { .. }));
+        let parts: Vec<String> = said.map(|part| gist_of(part, &mut calls, ids)).collect();
         match turns.last_mut() {
             Some((last, all)) if *last == role => all.extend(parts),
-            _ => turns.push((role, parts.collect())),
+            _ => turns.push((role, parts)),
         }
     }
     let tools = request.tools.iter().map(|tool| match tool {
@@ -187,16 +137,19 @@ fn gist(request: &Request) -> Gist {
     }
 }
 
-fn gist_of(part: &Part) -> String {
+fn gist_of(part: &Part, calls: &mut Calls, ids: bool) -> String {
+    let shown = |id: &Option<String>| if ids { format!("{id:?}") } else { String::new() };
     match &part.kind {
         Kind::Text(text) => format!("text {text:?}"),
         Kind::Media { source: Source::Base64 { mime, data }, .. } => format!("{mime} {data}"),
         Kind::Call { id, name, arguments, .. } => {
             let arguments = if arguments.is_empty() { "{}" } else { arguments };
-            format!("call {id:?} {name} {}", serde_json::from_str::<Value>(arguments).unwrap())
+            let number = calls.made(id.as_ref(), name);
+            format!("call {number} {} {name} {}", shown(id), serde_json::from_str::<Value>(arguments).unwrap())
         }
-        Kind::Result { id, content, .. } => {
-            format!("result {id:?} {:?}", content.iter().map(gist_of_result).collect::<Vec<_>>())
+        Kind::Result { id, name, content, .. } => {
+            let number = calls.answered(id.as_ref(), name.as_ref());
+            format!("result of {number:?} {} {:?}", shown(id), content.iter().map(gist_of_result).collect::<Vec<_>>())
         }
         other => format!("{other:?}"),
     }
@@ -205,11 +158,11 @@ fn gist_of(part: &Part) -> String {
 /// A result that is an object is one on every wire, with the blanks that the wire puts between its members.
 fn gist_of_result(part: &Part) -> String {
     let object = part.text().and_then(|text| serde_json::from_str::<Value>(text).ok()).filter(Value::is_object);
-    object.map_or_else(|| gist_of(part), |object| format!("object {object}"))
+    object.map_or_else(|| gist_of(part, &mut Calls::default(), true), |object| format!("object {object}"))
 }
 
-fn request_gist(wire: Wire, body: &Value) -> Gist {
-    gist(&decode_request(wire, parse(&serde_json::to_vec(body).unwrap()).unwrap()).unwrap())
+fn request_gist(wire: Wire, body: &Value, ids: bool) -> Gist {
+    gist(&decode_request(wire, parse(&serde_json::to_vec(body).unwrap()).unwrap()).unwrap(), ids)
 }
 
 /// Stop sequences have no place on the Responses wire.
@@ -222,19 +175,23 @@ fn conserved(from: Wire, to: Wire, wanted: &Wanted) {
     let body = wanted.body(from);
     let converted = convert(from, to, &body);
     let there = value(&converted.bytes);
-    let (mut want, mut got) = (request_gist(from, &body), request_gist(to, &there));
+    let ids = from != Wire::Gemini || !wanted.nameless;
+    let (mut want, mut got) = (request_gist(from, &body, ids), request_gist(to, &there, ids));
     if to == Wire::Responses || from == Wire::Responses {
         (want, got) = (without_stop(want), without_stop(got));
     }
     assert_eq!(got, want);
+    assert!(got.turns.iter().flat_map(|(_, parts)| parts).all(|part| !part.starts_with("result of None")), "{got:?}");
     let lost: Vec<&str> = converted.loss.items().iter().map(|lost| lost.pointer.as_str()).collect();
     if to == Wire::Responses && from != Wire::Responses && !wanted.stop.is_empty() {
         assert!(lost.iter().any(|pointer| pointer.to_lowercase().contains("stop")), "{lost:?}");
     }
-    // Nothing is lost in silence: not what no vendor has yet.
+    // Nothing is lost in silence: not thoughts that another vendor signed, and not what no vendor has yet.
     assert_eq!(wanted.future, lost.iter().any(|pointer| pointer.starts_with("/xFuture")), "{lost:?}");
+    let thoughts = converted.loss.items().iter().filter(|lost| lost.reason.starts_with("reasoning that only"));
+    assert_eq!(thoughts.count(), wanted.rounds.iter().filter(|round| round.thought.is_some()).count(), "{lost:?}");
     let back = convert(to, from, &there);
-    let mut again = request_gist(from, &value(&back.bytes));
+    let mut again = request_gist(from, &value(&back.bytes), ids);
     if to == Wire::Responses {
         again = without_stop(again);
     }
@@ -258,6 +215,90 @@ fn streamed_as_whole(from: Wire, to: Wire, spoken: &Spoken) {
     level(from, to, &mut at_once);
     assert_eq!(streamed, at_once, "a stream folds to the whole");
     assert_eq!(at_once, want, "what was said is what arrives");
+    let (back, _) = answered(to, from, &converted);
+    let mut again = said(&whole(from, &back));
+    level(from, to, &mut again);
+    assert_eq!(again, want, "there and back");
+}
+
+const fn list(wire: Wire) -> &'static str {
+    if matches!(wire, Wire::Gemini) { "candidates" } else { "choices" }
+}
+
+/// One of several answers, as if it were alone.
+fn alone(list: &str, event: &Value, index: usize) -> Option<Value> {
+    let mut event = event.clone();
+    let all = event.get_mut(list)?.as_array_mut()?;
+    let rest = all.is_empty() && index == 0;
+    all.retain(|one| one["index"] == index);
+    for one in all.iter_mut() {
+        one["index"] = 0.into();
+    }
+    (rest || !event[list].as_array()?.is_empty()).then_some(event)
+}
+
+/// Several answers at once, of which each says what it says alone.
+fn several_as_one(from: Wire, to: Wire, several: &[Spoken]) {
+    let mut body = several[0].whole(from);
+    let mut lanes: Vec<Vec<Value>> = Vec::new();
+    for (index, spoken) in several.iter().enumerate() {
+        let mut whole = spoken.whole(from);
+        whole[list(from)][0]["index"] = index.into();
+        if index > 0 {
+            body[list(from)].as_array_mut().unwrap().push(whole[list(from)][0].clone());
+        }
+        let events = frames(&spoken.stream(from)).into_iter().filter(|frame| frame != b"[DONE]");
+        let mut events: Vec<Value> = events.map(|frame| value(&frame)).collect();
+        for event in &mut events {
+            if event[list(from)][0].is_object() {
+                event[list(from)][0]["index"] = index.into();
+            }
+        }
+        // What counts all of them comes with the first one, which ends last.
+        if index > 0 {
+            events.retain(|event| event[list(from)][0].is_object());
+            for event in &mut events {
+                event.as_object_mut().unwrap().remove("usageMetadata");
+            }
+        }
+        lanes.push(events);
+    }
+    let mut native = Vec::new();
+    while lanes.iter().skip(1).any(|lane| !lane.is_empty()) || lanes[0].len() > 2 {
+        let last = lanes[0].len() <= 2;
+        native.extend(
+            lanes.iter_mut().skip(usize::from(last)).filter(|lane| !lane.is_empty()).map(|lane| lane.remove(0)),
+        );
+    }
+    native.append(&mut lanes[0]);
+    let done = |wire| if wire == Wire::Chat { "data: [DONE]\n\n" } else { "" };
+    let (bytes, ending, ..) = stream(from, to, [(sse(&native) + done(from)).as_bytes()]);
+    assert_eq!(ending, Ending::Whole);
+    let streamed = frames(&bytes).into_iter().filter(|frame| frame != b"[DONE]");
+    let streamed: Vec<Value> = streamed.map(|frame| value(&frame)).collect();
+    let (at_once, _) = answered(from, to, &serde_json::to_vec(&body).unwrap());
+    let mut ids = Vec::new();
+    for (index, spoken) in several.iter().enumerate() {
+        let events: Vec<Value> = streamed.iter().filter_map(|event| alone(list(to), event, index)).collect();
+        let mut streamed = said(&folded(to, (sse(&events) + done(to)).as_bytes()).unwrap());
+        let one = alone(list(to), &value(&at_once), index).unwrap();
+        let mut at_once = said(&whole(to, &serde_json::to_vec(&one).unwrap()));
+        let mut want = said(&whole(from, &serde_json::to_vec(&spoken.whole(from)).unwrap()));
+        ids.extend(streamed.calls.iter().filter_map(|(id, ..)| id.clone()));
+        for said in [&mut streamed, &mut at_once, &mut want] {
+            level(from, to, said);
+            // It counts all answers together.
+            said.usage = Default::default();
+        }
+        assert_eq!(streamed, at_once, "answer {index}");
+        assert_eq!(at_once, want, "answer {index}");
+    }
+    if from == Wire::Gemini {
+        let made = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), made, "a call's id is its own among all answers");
+    }
 }
 
 proptest! {
@@ -290,6 +331,7 @@ proptest! {
     #[test]
     fn any_chunking_gives_the_same(
         (from, to) in pair(), spoken in spoken(), cuts in prop::collection::vec(any::<usize>(), 0..12), lines in 0..3u8,
+        singly in prop::bool::weighted(0.1),
     ) {
         let native = spoken.stream(from);
         let want = stream(from, to, [native.as_slice()]);
@@ -298,9 +340,26 @@ proptest! {
         let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();
         ends.push(text.len());
         ends.sort_unstable();
+        if singly {
+            ends = (1..=text.len()).collect();
+        }
         let mut start = 0;
         let pieces = ends.into_iter().map(|end| &text.as_bytes()[std::mem::replace(&mut start, end)..end]);
         prop_assert_eq!(stream(from, to, pieces), want);
+    }
+}
+
+proptest! {
+    #![proptest_config(some())]
+
+    #[test]
+    fn each_of_several_answers_says_what_it_says_alone(
+        back in any::<bool>(), several in prop::collection::vec(spoken(), 2..4),
+    ) {
+        // The law of one answer has the smallest pieces.
+        let several: Vec<Spoken> = several.into_iter().map(|spoken| Spoken { cut: spoken.cut + 8, ..spoken }).collect();
+        let (from, to) = if back { (Wire::Gemini, Wire::Chat) } else { (Wire::Chat, Wire::Gemini) };
+        several_as_one(from, to, &several);
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     generate::{Spoken, spoken, wanted},
     laws::pair,
-    support::{answer, frames, many, memory, sse, value},
+    support::{answer, frames, memory, some, sse, value},
 };
 use crate::{
     Loss, Wire,
@@ -235,11 +235,6 @@ fn events(wire: Wire, spoken: &Spoken, picks: &[usize]) -> Vec<Value> {
 
 fn given(memory: &Memory, show_thoughts: bool) -> Answer<'_> {
     Answer { show_thoughts, ..answer(memory) }
-}
-
-/// A quarter of the cases of a law: the documents are large.
-fn some() -> ProptestConfig {
-    ProptestConfig { cases: many().cases / 4, ..many() }
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! Requests made at random.
 
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{collection::vec, option, prelude::*, string::string_regex};
 use serde_json::{Value, json};
 
 use super::{NAMES, arguments, text};
@@ -19,27 +19,36 @@ pub(in super::super) struct Wanted {
     pub(in super::super) schema: bool,
     /// A member that no vendor has, in the places that may have one.
     pub(in super::super) future: bool,
+    /// Calls come without ids, where a wire can do that.
+    pub(in super::super) nameless: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(in super::super) struct Round {
     pub(in super::super) text: String,
     pub(in super::super) image: Option<String>,
+    /// What the model thought before it said something, signed for its own vendor.
+    pub(in super::super) thought: Option<String>,
     pub(in super::super) reply: Option<String>,
     pub(in super::super) calls: Vec<(Value, String)>,
 }
 
 pub(in super::super) fn wanted() -> impl Strategy<Value = Wanted> {
+    // Read once, not for every case.
+    let (data, word) = (string_regex("[A-Za-z0-9+/]{8}").unwrap(), string_regex("[a-z]{1,4}").unwrap());
     let round =
-        (text(), option::weighted(0.3, "[A-Za-z0-9+/]{8}"), option::of(text()), vec((arguments(), text()), 0..3))
-            .prop_map(|(text, image, reply, calls)| Round { text, image, reply, calls });
+        (text(), option::weighted(0.3, data), option::of(text()), vec((arguments(), text()), 0..4), option::of(text()))
+            .prop_map(|(text, image, reply, calls, thought)| {
+                let thought = thought.filter(|_| reply.is_some() || !calls.is_empty());
+                Round { text, image, thought, reply, calls }
+            });
     (
-        (option::of(text()), vec(round, 1..4), 16..9000u64, option::of((0..5u8).prop_map(|n| f64::from(n) / 4.0))),
-        (vec("[a-z]{1,4}", 0..4), option::of(0..4u8), any::<bool>(), any::<bool>()),
+        (option::of(text()), vec(round, 1..3), 16..9000u64, option::of((0..5u8).prop_map(|n| f64::from(n) / 4.0))),
+        (vec(word, 0..4), option::of(0..4u8), any::<bool>(), any::<bool>(), any::<bool>()),
     )
-        .prop_map(|((system, rounds, max_tokens, temperature), (stop, choice, schema, future))| {
+        .prop_map(|((system, rounds, max_tokens, temperature), (stop, choice, schema, future, nameless))| {
             let tools = rounds.iter().any(|round| !round.calls.is_empty()) || choice.is_some();
-            Wanted { system, rounds, tools, max_tokens, temperature, stop, choice, schema, future }
+            Wanted { system, rounds, tools, max_tokens, temperature, stop, choice, schema, future, nameless }
         })
 }
 
@@ -93,12 +102,15 @@ impl Wanted {
                 user["content"] = json!([text, Self::image(image, Wire::Anthropic)]);
             }
             messages.push(user);
-            let mut content: Vec<Value> =
-                round.reply.iter().map(|text| json!({ "type": "text", "text": text })).collect();
+            let thought = round.thought.iter();
+            let mut content: Vec<Value> = thought
+                .map(|text| json!({ "type": "thinking", "thinking": text, "signature": "c2ln" }))
+                .chain(round.reply.iter().map(|text| json!({ "type": "text", "text": text })))
+                .collect();
             let mut results = Vec::new();
             for (at, (arguments, result)) in round.calls.iter().enumerate() {
                 let id = format!("call_{number}_{at}");
-                content.push(json!({ "type": "tool_use", "id": id, "name": NAMES[at % 3], "input": arguments }));
+                content.push(json!({ "type": "tool_use", "id": id, "name": NAMES[at % 2], "input": arguments }));
                 results.push(json!({ "type": "tool_result", "tool_use_id": id, "content": result }));
             }
             if !content.is_empty() {
@@ -160,12 +172,15 @@ impl Wanted {
                 .map(|(at, (arguments, _))| {
                     json!({
                         "id": format!("call_{number}_{at}"), "type": "function",
-                        "function": { "name": NAMES[at % 3], "arguments": arguments.to_string() },
+                        "function": { "name": NAMES[at % 2], "arguments": arguments.to_string() },
                     })
                 })
                 .collect();
             if round.reply.is_some() || !calls.is_empty() {
                 let mut reply = json!({ "role": "assistant", "content": round.reply });
+                if let Some(thought) = &round.thought {
+                    reply["reasoning_content"] = thought.clone().into();
+                }
                 if !calls.is_empty() {
                     reply["tool_calls"] = calls.into();
                 }
@@ -214,12 +229,18 @@ impl Wanted {
                 self.put_future(&mut user);
             }
             input.push(user);
+            input.extend(round.thought.iter().map(|text| {
+                json!({
+                    "type": "reasoning", "id": format!("rs_{number}"), "encrypted_content": "c2ln",
+                    "summary": [{ "type": "summary_text", "text": text }],
+                })
+            }));
             if let Some(reply) = &round.reply {
                 input.push(json!({ "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": reply }] }));
             }
             for (at, (arguments, _)) in round.calls.iter().enumerate() {
                 input.push(json!({
-                    "type": "function_call", "call_id": format!("call_{number}_{at}"), "name": NAMES[at % 3],
+                    "type": "function_call", "call_id": format!("call_{number}_{at}"), "name": NAMES[at % 2],
                     "arguments": arguments.to_string(),
                 }));
             }
@@ -264,9 +285,19 @@ impl Wanted {
             let mut parts: Vec<Value> = round.reply.iter().map(|text| json!({ "text": text })).collect();
             let mut results = Vec::new();
             for (at, (arguments, result)) in round.calls.iter().enumerate() {
-                let id = format!("call_{number}_{at}");
-                parts.push(json!({ "functionCall": { "id": id, "name": NAMES[at % 3], "args": arguments } }));
-                results.push(json!({ "functionResponse": { "id": id, "name": NAMES[at % 3], "response": { "output": result } } }));
+                let mut call = json!({ "name": NAMES[at % 2], "args": arguments });
+                let mut response = json!({ "name": NAMES[at % 2], "response": { "output": result } });
+                if !self.nameless {
+                    let id = format!("call_{number}_{at}");
+                    (call["id"], response["id"]) = (id.clone().into(), id.into());
+                }
+                parts.push(json!({ "functionCall": call }));
+                results.push(json!({ "functionResponse": response }));
+            }
+            if let Some(thought) = &round.thought {
+                // It signs the part after it.
+                parts[0]["thoughtSignature"] = "c2ln".into();
+                parts.insert(0, json!({ "text": thought, "thought": true }));
             }
             if !parts.is_empty() {
                 contents.push(json!({ "role": "model", "parts": parts }));
