@@ -9,6 +9,7 @@ pub(crate) mod stream;
 mod types;
 
 pub(crate) use input::is_elsewhere;
+pub(crate) use output::is_own_thought;
 
 use crate::ir::{Json, Members};
 

@@ -183,8 +183,9 @@ pub struct Peek {
     pub named: Vec<Named>,
     /// More ids are named than [`NAMED_MAX`].
     pub more_named: bool,
-    /// A source lacks its vendor's mark: a conversion wrote it (Anthropic).
-    pub unmarked: bool,
+    /// A conversion wrote what the vendor of this wire would refuse: a source without a mark (Anthropic), a thought that
+    /// nobody signed (Responses).
+    pub written: bool,
     /// The system prompt: `system`, `instructions` or `systemInstruction`.
     pub system: Option<Range<usize>>,
     /// The tools.

@@ -288,7 +288,7 @@ pub(crate) fn body(
         let chat_field = if call.request_type == RequestType::Completion { "max_tokens" } else { own_field };
         edits.extend(recode::set_maximum(wire, peek, maximum, chat_field));
     }
-    if draft.sealed || peek.unmarked || !draft.foreign.is_empty() {
+    if draft.sealed || peek.written || !draft.foreign.is_empty() {
         let unsealed = recode::strip_sealed(body, |thing| draft.foreign.binary_search(&thing).is_ok());
         if wire == Wire::Anthropic && unsealed.last_step {
             // Clearing old thoughts is refused with thinking off.

@@ -250,3 +250,26 @@ async fn sources_that_a_conversion_wrote_do_not_reach_the_vendor_that_never_mark
     assert_eq!(native.requests()[1].json()["messages"], body["messages"]);
     assert_eq!(gw.kept.settled.lock().unwrap().last().unwrap().usage.metadata.edits, ["model"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn thoughts_that_nobody_signed_do_not_reach_the_vendor_that_would_look_for_them() {
+    let message = json!({ "role": "assistant", "content": "So", "reasoning_content": "hm" });
+    let usage = json!({ "prompt_tokens": 9, "completion_tokens": 9 });
+    let body = json!({ "choices": [{ "index": 0, "finish_reason": "stop", "message": message }], "usage": usage });
+    let converted = scripted([Reply::raw(200, &[("content-type", "application/json")], body.to_string())]);
+    let gw = gateway().upstream(ApiFormat::OpenAi, &converted).start();
+    let (path, mut body) = ask(ApiFormat::OpenAiCli, false);
+    let first = gw.post(&path, &body).await.json();
+    let [thought, said] = first["output"].as_array().unwrap().as_slice() else { panic!("{first}") };
+    assert_eq!((&thought["type"], &thought["encrypted_content"]), (&json!("reasoning"), &Value::Null), "{first}");
+
+    let native = scripted([answer(), answer()]);
+    let gw = gateway().upstream(ApiFormat::OpenAiCli, &native).start();
+    let own =
+        json!({ "type": "reasoning", "id": "rs_68950839aac081a2954c163ca06f2c050fa9ecbb0620e928", "summary": [] });
+    let user = json!({ "role": "user", "content": "why?" });
+    body["input"] = json!([user, thought, said, user, own]);
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    assert_eq!(native.requests()[0].json()["input"], json!([user, said, user, own]));
+    assert_eq!(gw.settled().usage.metadata.edits, ["model", "strip_sealed"]);
+}

@@ -20,6 +20,17 @@ pub(crate) fn item_id(shell: &Shell<'_>, kind: &str, at: usize) -> String {
     format!("{prefix}_{}_{at}", shell.seed)
 }
 
+/// Whether an id is one that a conversion gave to a thought, by the seeds of the relay: no vendor knows it.
+pub(crate) fn is_own_thought(id: &[u8]) -> bool {
+    const SEED: usize = 32;
+    let rest = id.strip_prefix(b"rs_").and_then(|rest| rest.split_at_checked(SEED));
+    rest.is_some_and(|(seed, number)| {
+        let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let number = number.strip_prefix(b"_").filter(|digits| !digits.is_empty());
+        seed.iter().all(hex) && number.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+    })
+}
+
 pub(crate) fn message(shell: &Shell<'_>, at: usize, content: Vec<Json>) -> Json {
     object! {
         "type": "message",

@@ -37,6 +37,8 @@ pub(super) struct Note {
     pub(super) unsorted: u32,
     /// Its id, as an input item.
     pub(super) id: Option<(usize, usize)>,
+    /// That id is one which a conversion gave to a thought.
+    pub(super) written: bool,
     /// Members that say more than its type and are not null.
     pub(super) members: u32,
     /// It stands for an item that is kept at its issuer.

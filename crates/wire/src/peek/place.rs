@@ -344,3 +344,9 @@ fn tool(wire: Wire, key: &[u8]) -> Place {
         _ => Place::None,
     }
 }
+
+/// A data URL, or data without one: nothing that must be fetched.
+pub(super) fn is_inline(url: &[u8]) -> bool {
+    let scheme = url.get(..5).unwrap_or(url);
+    scheme.eq_ignore_ascii_case(b"data:") || memchr::memchr(b':', &url[..url.len().min(16)]).is_none()
+}

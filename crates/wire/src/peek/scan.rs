@@ -4,7 +4,7 @@ use super::{
     BARE_MAX, Bare, ECHOES_MAX, Field, Kind, MODEL_MAX, MODEL_TYPE, Maximum, Peek, PeekError, Slot,
     level::{Level, Note},
     named::Count,
-    place::{Media, Place},
+    place::{Media, Place, is_inline},
 };
 use crate::{
     Wire,
@@ -195,6 +195,7 @@ impl<'a> Scan<'a> {
         let Some((from, to)) = note.id else { return };
         // A thought that came along needs no id.
         if note.thought && !note.signed {
+            self.peek.written |= note.written;
             self.named.sealed(&mut self.peek, from..to, true);
         } else if note.refers || note.members == 1 || (note.picture && !note.drawn) {
             self.peek.uncountable = true;
@@ -282,6 +283,7 @@ impl<'a> Scan<'a> {
                 self.count_text(&text);
                 if let Some(note) = self.note() {
                     note.id = Some((inside.start, inside.end));
+                    note.written = crate::openai_responses::is_own_thought(&text.word());
                 }
             }
             Place::ToolHome | Place::KeptId => self.named.id(&mut self.peek, inside),
@@ -305,7 +307,7 @@ impl<'a> Scan<'a> {
             Place::Content | Place::Block | Place::Free | Place::Citations | Place::Source(Media::Unknown) => {
                 self.count_text(&text);
             }
-            Place::SourceMark => self.peek.unmarked |= text.len() == 0,
+            Place::SourceMark => self.peek.written |= text.len() == 0,
             Place::Remote => self.remote(place),
             Place::Kept | Place::FileId => {
                 self.remote(place);
@@ -485,12 +487,6 @@ impl<'a> Scan<'a> {
 
 fn is_no_effort(word: &[u8]) -> bool {
     matches!(word, b"none" | b"minimal" | b"")
-}
-
-/// A data URL, or data without one: nothing that must be fetched.
-fn is_inline(url: &[u8]) -> bool {
-    let scheme = url.get(..5).unwrap_or(url);
-    scheme.eq_ignore_ascii_case(b"data:") || memchr::memchr(b':', &url[..url.len().min(16)]).is_none()
 }
 
 /// A non-negative integer as written in JSON.

@@ -491,7 +491,7 @@ fn a_source_that_no_vendor_marked_is_told_and_counts_as_any_other() {
     ] {
         let body = said(citations);
         let told = peek(wire, Kind::Metered, body.as_bytes()).unwrap();
-        assert_eq!(told.unmarked, want, "{body}");
+        assert_eq!(told.written, want, "{body}");
         let other = peek(wire, Kind::Metered, body.replace("citations", "citatioms").as_bytes()).unwrap();
         assert_eq!((told.text_bytes, told.wide_bytes), (other.text_bytes, other.wide_bytes), "{body}");
     }

@@ -1,12 +1,13 @@
 //! Takes signatures and thoughts out of a request that stays on its wire: envelopes, which were signed on another, and what
-//! another account has issued. So go sources without their vendor's mark, which a conversion wrote for Anthropic's clients
-//! and Anthropic would refuse.
+//! another account has issued. So goes what a conversion wrote for its clients and the vendor of their wire would refuse:
+//! sources without Anthropic's mark, and thoughts by an id that `OpenAI` never gave.
 
 use std::ops::Range;
 
 use crate::{
     convert::SEALED_MARK,
     json::{Reader, Text, Token},
+    openai_responses::is_own_thought,
     splice::Edit,
     state::{Fingerprint, named},
 };
@@ -43,7 +44,7 @@ struct Open {
     goes: bool,
     /// Of a source: it lacks its vendor's mark, and nothing rests on it.
     unmarked: bool,
-    /// Of an item: its id is that of what another has issued, which counts if it is a thought.
+    /// Of an item: its id is that of what another has issued, or of no vendor; which counts if it is a thought.
     foreign: bool,
     thought: bool,
     /// It stands for the whole conversation before it, which nobody can do without.
@@ -59,7 +60,7 @@ struct Open {
     empty: bool,
 }
 
-/// Finds what has to go: envelopes, sources without a mark, and what `foreign` says that another has issued. Nothing if the body is not valid JSON.
+/// Finds what has to go: envelopes, what a conversion wrote, and what `foreign` says that another has issued. Nothing if the body is not valid JSON.
 pub fn strip_sealed(body: &[u8], foreign: impl Fn(Fingerprint) -> bool) -> Unsealed {
     let goes = |text: &Text<'_>| text.word().starts_with(SEALED_MARK) || foreign(named(text.raw));
     let mut found = Unsealed::default();
@@ -106,7 +107,7 @@ fn text_value(
         }
         b"signature" | b"data" | b"encrypted_content" if in_list && goes(text) => object.goes = true,
         b"encrypted_index" if unmarked => object.unmarked = true,
-        b"id" if in_list && depth == ITEM && goes(text) => object.foreign = true,
+        b"id" if in_list && depth == ITEM => object.foreign |= goes(text) || is_own_thought(&text.word()),
         b"type" if depth == ITEM => {
             let word = text.word();
             object.thought = *word == *b"reasoning";
@@ -258,6 +259,19 @@ mod tests {
                 r#"{"messages":[{"content":[{"type":"tool_use","input":{"a":[{"encrypted_index":""}]}},{"content":[{"citations":[{"encrypted_index":""}]}]}]}]}"#,
                 "A",
                 r#"{"messages":[{"content":[{"type":"tool_use","input":{"a":[{"encrypted_index":""}]}},{"content":[{"citations":[{"encrypted_index":""}]}]}]}]}"#,
+                false,
+            ),
+            // A thought that a conversion wrote, and one that it did not; a message by such an id is whole.
+            (
+                r#"{"input":[{"id":"rs_0123456789abcdef0123456789abcdef_0","type":"reasoning","summary":[]},{"type":"reasoning","id":"rs_0123456789abcdef0123456789abcdef"}]}"#,
+                "A",
+                r#"{"input":[{"type":"reasoning","id":"rs_0123456789abcdef0123456789abcdef"}]}"#,
+                false,
+            ),
+            (
+                r#"{"input":[{"id":"rs_0123456789abcdef0123456789abcdef_0","type":"message","content":"x"}]}"#,
+                "A",
+                r#"{"input":[{"id":"rs_0123456789abcdef0123456789abcdef_0","type":"message","content":"x"}]}"#,
                 false,
             ),
             // Only a thought goes by its id.

@@ -90,7 +90,7 @@ fn unknown_members_of_a_responses_stream_are_named() {
         json!({ "type": "response.output_item.done", "output_index": 0, "item": { "type": "message", "id": "i", "role": "assistant", "status": "completed", "xItem": 1, "content": [{ "type": "output_text", "text": "a", "annotations": [], "xPart": 1 }] } }),
         json!({ "type": "response.output_item.added", "output_index": 1, "item": { "type": "web_search_call" } }),
         json!({ "type": "response.web_search_call.searching", "output_index": 1 }),
-        json!({ "type": "response.completed", "response": { "id": "r", "status": "completed", "output": [], "xEnd": 1, "tools": [{}], "temperature": 1.0, "usage": { "input_tokens": 1, "output_tokens": 1, "total_tokens": 2, "xCount": 1 } } }),
+        json!({ "type": "response.completed", "response": { "id": "r", "status": "completed", "output": [], "xEnd": 1, "tools": [{}], "temperature": 1.0, "tool_usage": { "web_search": { "num_requests": 0 } }, "usage": { "input_tokens": 1, "output_tokens": 1, "total_tokens": 2, "xCount": 1 } } }),
     ];
     let mut lost = lost_of_stream(R, A, &events);
     lost.sort();
@@ -144,11 +144,14 @@ fn what_a_whole_answer_says_beside_the_carried_is_named() {
         lost
     };
     let body = json!({
-        "id": "r", "object": "response", "status": "completed", "model": "m", "tools": [{ "type": "function" }], "store": true, "xTop": 1,
+        "id": "r", "object": "response", "status": "completed", "model": "m", "tools": [{ "type": "function" }], "store": true, "xTop": 1, "tool_usage": { "web_search": { "num_requests": 0 }, "image_gen": { "total_tokens": 3 } },
         "output": [{ "type": "function_call", "id": "fc", "status": "completed", "call_id": "c", "name": "f", "arguments": "{}", "namespace": "n" }],
         "usage": { "input_tokens": 1, "output_tokens": 1, "total_tokens": 2, "xCount": 1 },
     });
-    assert_eq!(lost(R, A, &body), ["/output/0/namespace", "/usage/xCount", "/xTop"]);
+    assert_eq!(
+        lost(R, A, &body),
+        ["/output/0/namespace", "/tool_usage/image_gen/total_tokens", "/usage/xCount", "/xTop"]
+    );
     let body = json!({
         "id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "stop_sequence", "stop_sequence": "END",
         "content": [{ "type": "tool_use", "id": "t", "name": "f", "input": {}, "caller": { "type": "code_execution_20250825", "tool_id": "x" }, "status": "odd" }],

@@ -144,7 +144,7 @@ fn details_and_names_stay_with_those_who_know_them() {
     let image = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA", "detail": "low" } });
     let body = chat(&json!([{ "role": "user", "content": [image] }]));
     assert_eq!(asked(C, R, &body)["input"][0]["content"][0]["detail"], "low");
-    assert_eq!(lost(C, A, &body), (vec!["/messages/0/content/0/detail".to_owned()], true));
+    assert_eq!(lost(C, A, &body), (vec!["/messages/0/content/0/image_url/detail".to_owned()], true));
     let file =
         json!({ "type": "file", "file": { "file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf" } });
     let body = chat(&json!([{ "role": "user", "content": [file] }]));
