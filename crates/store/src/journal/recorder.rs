@@ -3,7 +3,7 @@
 use super::{
     ACKNOWLEDGED_WITHIN, Journal, Shared,
     codec::{self, Entry, TooLarge},
-    lock,
+    lock_soon,
     writer::{Taken, Writer},
 };
 use domain::{
@@ -133,7 +133,7 @@ impl Journal {
 impl Shared {
     /// Does something under the lock and wakes the worker if there is something for it to do.
     fn write<T>(&self, action: impl FnOnce(&mut Writer) -> (T, Option<io::Error>)) -> T {
-        let mut writer = lock(&self.writer);
+        let mut writer = lock_soon(&self.writer);
         let (result, failure) = action(&mut writer);
         self.observe(&writer, failure.as_ref());
         if writer.asleep && writer.has_work() {
