@@ -76,7 +76,8 @@ impl Generation {
 ///
 /// Two generations: what is new goes into the younger one; when that is full, the older one is dropped, but for the
 /// bindings of client keys that have few in it. So a binding costs no place in a queue, the last three quarters of
-/// `generation` are always there, and a busy client key pushes out its own and not those of others.
+/// `generation` are always there, and a busy client key pushes out its own before those of others, for which a quarter of
+/// `generation` is kept.
 #[derive(Debug)]
 pub struct Bindings {
     young: Generation,
@@ -112,9 +113,14 @@ impl Bindings {
 
     /// Keeps up to a quarter of a generation of what is dropped: whole client keys, those with the fewest bindings first.
     fn keep_of(&mut self, dropped: &Generation, now_us: i64) {
+        // What was renewed meanwhile is in the other one.
+        let left = |(thing, packed): (&Fingerprint, &Packed)| {
+            let binding = dropped.unpacked(*packed).filter(|binding| binding.expires_us > now_us)?;
+            (!self.old.things.contains_key(thing)).then_some((*thing, packed.client, binding))
+        };
         let mut counts: HashMap<u32, usize> = HashMap::new();
-        for packed in dropped.things.values() {
-            *counts.entry(packed.client).or_default() += 1;
+        for (_, client, _) in dropped.things.iter().filter_map(left) {
+            *counts.entry(client).or_default() += 1;
         }
         let mut fewest: Vec<(usize, u32)> = counts.into_iter().map(|(client, count)| (count, client)).collect();
         fewest.sort_unstable();
@@ -124,11 +130,9 @@ impl Bindings {
             Some(client)
         };
         let stay: HashSet<u32> = fewest.into_iter().map_while(within_room).collect();
-        for (thing, packed) in dropped.things.iter().filter(|(_, packed)| stay.contains(&packed.client)) {
-            let binding = dropped.unpacked(*packed).filter(|binding| binding.expires_us > now_us);
-            // What was renewed meanwhile is in the other one.
-            if let Some(binding) = binding.filter(|_| !self.old.things.contains_key(thing)) {
-                self.young.insert(*thing, binding);
+        for (thing, client, binding) in dropped.things.iter().filter_map(left) {
+            if stay.contains(&client) {
+                self.young.insert(thing, binding);
             }
         }
     }

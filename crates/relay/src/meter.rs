@@ -174,7 +174,7 @@ fn billed(tokens: &TokenCounts, call: &Call, route: &Route, delivered: bool) -> 
     let family = route.endpoint.api_format.family();
     let defaults = &call.catalog.settings.price_defaults;
     bill(tokens, &price, call.cache_ttl_minutes, family, defaults, rate, delivered).unwrap_or_else(|overflow| {
-        error!(request.id = %call.id, error = %overflow, "request {} cannot be billed", call.id);
+        error!(request.id = call.id.text().as_str(), error = %overflow, "request {} cannot be billed", call.id);
         Bill::default()
     })
 }
