@@ -20,9 +20,9 @@ pub(super) fn many() -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..config }
 }
 
-/// A quarter of that, where a case is large.
+/// A tenth of that, where a case is large.
 pub(super) fn some() -> ProptestConfig {
-    ProptestConfig { cases: many().cases / 4, ..many() }
+    ProptestConfig { cases: many().cases / 10, ..many() }
 }
 
 pub(super) const WIRES: [Wire; 4] = [Wire::Anthropic, Wire::Chat, Wire::Responses, Wire::Gemini];
