@@ -78,6 +78,13 @@ impl Measured {
         }
     }
 
+    /// Takes over the error that only the conversion of what was seen makes of it: a call that is none.
+    pub(crate) fn failed_by(&mut self, facts: &ErrorFacts, seen: &Seen) {
+        let inside = Inside::of(facts);
+        let verdict = if seen.malformed_call { Verdict::MalformedCall } else { inside.verdict };
+        self.error.get_or_insert(Inside { verdict, ..inside });
+    }
+
     /// What it means that the answer failed.
     pub(crate) fn verdict(&self) -> Verdict {
         self.error.as_ref().map_or(Verdict::Transient, |error| error.verdict)

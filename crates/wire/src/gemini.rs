@@ -6,4 +6,4 @@ mod parts;
 pub(crate) mod stream;
 mod types;
 
-pub(crate) use types::camel;
+pub(crate) use types::{camel, is_malformed};

@@ -41,6 +41,8 @@ pub struct Seen {
     pub closed: bool,
     /// Every choice that appeared has finished (chat, Gemini).
     pub all_choices_finished: bool,
+    /// A choice ended in a call that is none (Gemini), which no other wire can tell.
+    pub malformed_call: bool,
     /// Something that should have been JSON was not, or ended early.
     pub broken_json: bool,
     /// The last `sequence_number` (Responses).

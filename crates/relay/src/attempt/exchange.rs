@@ -430,7 +430,7 @@ fn recast_whole(commit: &mut Commit) -> Result<()> {
     let Some(recast) = commit.recast.as_ref().filter(|_| commit.shape == Shape::Whole) else { return Ok(()) };
     let body = commit.passed.concat();
     let answered = recast.whole(&body).map_err(|refused| {
-        let malformed = commit.tap.seen().is_some_and(inspect::is_malformed);
+        let malformed = commit.tap.seen().is_some_and(|seen| seen.malformed_call);
         let verdict = if malformed { Verdict::MalformedCall } else { Verdict::Transient };
         Failure::new(verdict, format!("the answer cannot be converted: {refused}"))
     })?;

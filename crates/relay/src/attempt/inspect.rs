@@ -8,21 +8,14 @@ use domain::schedule::attempt::{Deadline, Verdict};
 use http::HeaderMap;
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::{ErrorFacts, Frame, Seen, convert::EVENT_MAX};
+use wire::{ErrorFacts, Frame, convert::EVENT_MAX};
 
 /// A stream that has begun validly is handed on after this long, content or not.
 const START_GRACE: Duration = Duration::from_secs(10);
-/// Gemini's word for a call that its model wrote wrongly: no other wire has one, and another try may mend it.
-const MALFORMED: &str = "MALFORMED_FUNCTION_CALL";
 /// Bytes of an answer that are inspected before it is committed …
 const INSPECT_WHOLE: usize = 256 * 1024;
 /// … and of a stream, should its first event be larger.
 const INSPECT_STREAM: usize = 64 * 1024;
-
-/// Whether a model's answer ends in such a call.
-pub(super) fn is_malformed(seen: &Seen) -> bool {
-    seen.finish.as_deref() == Some(MALFORMED)
-}
 
 pub(super) async fn stream(
     commit: &mut Commit,
@@ -44,7 +37,11 @@ pub(super) async fn stream(
             Ok(Some(Err(error))) => return Err(Failure::new(Verdict::Transient, error.to_string())),
             Ok(None) => {
                 // A stream may end without a last blank line.
-                return match tap.finish() {
+                let last = tap.finish();
+                if commit.recast.is_some() && tap.seen().malformed_call {
+                    return Err(malformed());
+                }
+                return match last {
                     Some(Frame::Content | Frame::UsageOnly) => Ok(()),
                     Some(Frame::Closing) => {
                         commit.closing = commit.passed.pop();
@@ -77,9 +74,7 @@ pub(super) async fn stream(
                 Some(Frame::Closing) if tap.seen().error.is_some() && tap.seen().content_events == 0 => {
                     return Err(error_inside(&commit.headers, &tap.seen().error.clone().unwrap_or_default()));
                 }
-                Some(Frame::Closing) if commit.recast.is_some() && is_malformed(tap.seen()) => {
-                    return Err(Failure::new(Verdict::MalformedCall, "the model wrote a call that is none"));
-                }
+                Some(_) if commit.recast.is_some() && tap.seen().malformed_call => return Err(malformed()),
                 Some(Frame::Closing) => {
                     commit.passed.push(piece.slice(..began));
                     commit.closing = Some(piece.slice(began..at));
@@ -163,6 +158,11 @@ pub(super) async fn opaque(commit: &mut Commit, sent: Instant, own: Instant, tot
         Ok(None) => Err(Failure::new(Verdict::Transient, "the answer is empty")),
         Err(total_first) => Err(Failure::late(if total_first { Deadline::Total } else { Deadline::Whole })),
     }
+}
+
+/// A model of Gemini's wrote a call that is none: no other wire has a word for it, and another try may mend it.
+fn malformed() -> Box<Failure> {
+    Failure::new(Verdict::MalformedCall, "the model wrote a call that is none")
 }
 
 /// An error inside a 2xx.

@@ -322,8 +322,7 @@ impl Relayed {
     fn settle_and_park(&mut self, closing: Vec<Bytes>) {
         let mut measured = self.measured();
         measured.delivered = true; // the frames that are parked here leave in any case
-        let seen_error = self.tap.seen().is_some_and(|seen| seen.error.is_some());
-        let ending = match (seen_error, measured.usage.reported && self.wire == Wire::Responses) {
+        let ending = match (measured.error.is_some(), measured.usage.reported && self.wire == Wire::Responses) {
             (false, _) => Ending::Completed,
             (true, true) => Ending::AnsweredFailure,
             (true, false) => {
@@ -348,10 +347,14 @@ impl Relayed {
 
     fn measured(&self) -> Measured {
         let mut measured = Measured::of(self.tap.seen(), self.delivered);
-        measured.losses = match &self.framing {
-            Framing::Converted(transcode) => transcode.losses(),
-            _ => self.losses.clone(),
+        let Framing::Converted(transcode) = &self.framing else {
+            measured.losses.clone_from(&self.losses);
+            return measured;
         };
+        measured.losses = transcode.losses();
+        if let (Some(facts), Some(seen)) = (transcode.error(), self.tap.seen()) {
+            measured.failed_by(facts, seen);
+        }
         measured
     }
 

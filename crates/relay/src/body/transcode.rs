@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use wire::{
-    ArrayFramer, Problem, Seen, UsageFilter, Wire,
+    ArrayFramer, ErrorFacts, Problem, Seen, UsageFilter, Wire,
     convert::{Ending, Refused, Stream},
     error,
 };
@@ -76,6 +76,11 @@ impl Transcode {
         let mut out = Vec::new();
         self.stream.fail(problem, &mut out);
         self.framed(&out, true)
+    }
+
+    /// The error that ended the stream.
+    pub(crate) fn error(&self) -> Option<&ErrorFacts> {
+        self.stream.error()
     }
 
     /// What was lost so far.

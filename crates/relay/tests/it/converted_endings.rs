@@ -123,30 +123,68 @@ async fn what_an_answer_lost_is_recorded_also_where_its_caller_left() {
     assert!(losses.iter().any(|loss| loss.starts_with("answer/choices/*/xChoice: ")), "{losses:?}");
 }
 
+/// What Gemini says of a call that its model wrote wrongly.
+const MALFORMED: [&str; 2] = ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"];
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_geminis_model_wrote_wrongly_is_asked_for_again() {
-    let malformed = r#"{"candidates":[{"content":{},"finishReason":"MALFORMED_FUNCTION_CALL","index":0}]}"#;
-    for stream in [true, false] {
+    let alone = |word: &str| format!(r#"{{"candidates":[{{"content":{{}},"finishReason":"{word}","index":0}}]}}"#);
+    let before_another = format!(
+        r#"{{"candidates":[{{"content":{{}},"finishReason":"{}","index":0}},
+            {{"content":{{"parts":[{{"text":"x"}}]}},"finishReason":"STOP","index":1}}]}}"#,
+        MALFORMED[0]
+    );
+    let answers = MALFORMED.map(alone).into_iter().chain([before_another]);
+    for (malformed, stream) in answers.flat_map(|malformed| [(malformed.clone(), true), (malformed, false)]) {
+        let case = format!("stream {stream}, {malformed}");
         let kind = if stream { "text/event-stream" } else { "application/json" };
-        let body = if stream { format!("data: {malformed}\n\n") } else { malformed.to_owned() };
+        let body = if stream { format!("data: {}\n\n", malformed.replace('\n', " ")) } else { malformed };
         let wrong = Reply::raw(200, &[("content-type", kind)], body);
         let upstream = scripted([wrong.clone(), answer()]);
         let gw = gateway().upstream(ApiFormat::Gemini, &upstream).start();
         let (path, body) = ask(ApiFormat::OpenAi, stream);
         let got = gw.post(&path, &body).await;
-        assert_eq!(said(ApiFormat::OpenAi, stream, &got.text()).0, "Let me look.", "stream {stream}: {}", got.text());
-        assert_eq!(upstream.requests().len(), 2, "stream {stream}");
+        assert_eq!(said(ApiFormat::OpenAi, stream, &got.text()).0, "Let me look.", "{case}: {}", got.text());
+        assert_eq!(upstream.requests().len(), 2, "{case}");
 
         let upstream = scripted(std::iter::repeat_n(wrong, 8));
         let gw = gateway().upstream(ApiFormat::Gemini, &upstream).start();
         let got = gw.post(&path, &ask(ApiFormat::OpenAi, stream).1).await;
-        assert_eq!(got.status, 502, "stream {stream}: {}", got.text());
-        assert_eq!(upstream.requests().len(), 2, "stream {stream}: once more");
+        assert_eq!(got.status, 502, "{case}: {}", got.text());
+        assert_eq!(upstream.requests().len(), 2, "{case}: once more");
         let settled = gw.settled();
         let verdicts = settled.candidates.iter().map(|row| row.skip_reason.as_deref());
-        assert!(verdicts.eq([Some("malformed_call"); 2]), "stream {stream}: {:?}", settled.candidates);
+        assert!(verdicts.eq([Some("malformed_call"); 2]), "{case}: {:?}", settled.candidates);
         let failures = gw.relay.health().states().into_iter().map(|(_, state)| state.stats.consecutive_failures);
-        assert_eq!(failures.sum::<u32>(), 0, "stream {stream}: it says nothing of the key");
+        assert_eq!(failures.sum::<u32>(), 0, "{case}: it says nothing of the key");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_turns_out_wrong_after_text_has_left_is_recorded_as_a_failure_and_not_the_keys() {
+    let chunk = |candidate: String| format!("data: {{\"candidates\":[{candidate}]}}\n\n");
+    let text = chunk(r#"{"content":{"parts":[{"text":"Let me"}]},"index":0}"#.to_owned());
+    for (from, word) in [ApiFormat::OpenAi, ApiFormat::Claude, ApiFormat::OpenAiCli]
+        .into_iter()
+        .flat_map(|from| MALFORMED.map(|word| (from, word)))
+    {
+        let case = format!("{word} for {from}");
+        let wrong = chunk(format!(r#"{{"content":{{}},"finishReason":"{word}","index":0}}"#));
+        let events = Reply::raw(200, &[("content-type", "text/event-stream")], text.clone() + &wrong);
+        let upstream = scripted([events]);
+        let gw = gateway().upstream(ApiFormat::Gemini, &upstream).start();
+        let (path, body) = ask(from, true);
+        let got = gw.post(&path, &body).await;
+        assert!(got.text().contains("Let me"), "{case}: {}", got.text());
+        assert_eq!(error_message(from, &got.text()), "the model wrote a call that is none", "{case}");
+        let settled = gw.settled();
+        let row = &settled.candidates[0];
+        assert_eq!((settled.usage.status, row.outcome), (Status::Failed, AttemptOutcome::Failed), "{case}");
+        assert_eq!(row.skip_reason.as_deref(), Some("malformed_call"), "{case}");
+        assert_eq!(row.error_message.as_deref(), Some("the model wrote a call that is none"), "{case}");
+        let (_, state) = &gw.relay.health().states()[0];
+        assert_eq!(state.stats.consecutive_failures, 0, "{case}: the key is not at fault");
+        assert_eq!(state.stats.successes, 0, "{case}: nor has it served");
     }
 }
 

@@ -17,6 +17,11 @@ pub(crate) fn finish(reason: &str) -> Finish {
     }
 }
 
+/// Whether a candidate ended in a call that is none.
+pub(crate) fn is_malformed(reason: &[u8]) -> bool {
+    std::str::from_utf8(reason).is_ok_and(|reason| finish(reason) == Finish::Malformed)
+}
+
 /// Calls end with `STOP` too: clients know no other word, and stop their tool loop at one.
 pub(crate) const fn finish_reason(finish: Finish) -> &'static str {
     match finish {

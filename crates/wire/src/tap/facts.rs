@@ -4,6 +4,7 @@ use super::{ISSUED_MAX, Seen, counts::Counts, place::Place};
 use crate::{
     Wire,
     error::ErrorFacts,
+    gemini,
     json::{Sink, Want},
     state::{Issued, What, fingerprint},
 };
@@ -331,6 +332,7 @@ impl Sink for Facts {
             Place::Finish => Self::keep(&mut seen.finish, text),
             Place::ChoiceFinish if !matches!(text, b"" | b"FINISH_REASON_UNSPECIFIED") => {
                 Self::keep(&mut seen.finish, text);
+                seen.malformed_call |= self.wire == Wire::Gemini && gemini::is_malformed(text);
                 self.choice_finished = true;
                 self.event.finished = true;
             }
