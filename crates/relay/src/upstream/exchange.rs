@@ -93,9 +93,11 @@ impl Client {
         while let Some(taken) = self.0.pool.take(&target) {
             let mut connection = match taken {
                 Taken::Own(connection) => connection,
-                Taken::Shared(lease) => match self.multiplexed(lease, &request, &target, Timing::default()).await? {
-                    Some(answer) => return Ok(answer),
-                    None => continue,
+                Taken::Shared(lease) => match self.multiplexed(lease, &request, &target, Timing::default()).await {
+                    Ok(Some(answer)) => return Ok(answer),
+                    // Nobody takes this connection again.
+                    Ok(None) | Err(SendError::Unseen) => continue,
+                    Err(error) => return Err(error),
                 },
             };
             if !connection.is_alive().await {
@@ -137,7 +139,8 @@ impl Client {
     }
 
     /// Sends on a shared connection; `None` if the peer has not looked at the request and takes no more on it. Refused
-    /// alone, the request is sent again where it was: a peer that refuses has no more room on another connection.
+    /// alone, the request is sent again where it was, as the connection is good. One that refuses it every time is left,
+    /// with [`SendError::Unseen`].
     async fn multiplexed(
         &self,
         mut lease: Lease,
@@ -159,6 +162,7 @@ impl Client {
                 Err(Failed::Seen(error)) => return Err(SendError::Exchange(error)),
             }
         }
+        lease.leave();
         Err(SendError::Unseen)
     }
 

@@ -59,7 +59,7 @@ struct Load {
     open: AtomicUsize,
     /// What the peer allows at a time.
     most: AtomicUsize,
-    /// The peer takes no more requests here.
+    /// The peer takes no more requests here, or refuses them all.
     closing: AtomicBool,
 }
 
@@ -143,6 +143,11 @@ impl Lease {
                 Failed::Seen(error)
             }
         })
+    }
+
+    /// No request is sent on the connection any more; what is under way on it ends.
+    pub(super) fn leave(&self) {
+        self.0.load.closing.store(true, Ordering::Relaxed);
     }
 }
 
