@@ -49,12 +49,11 @@ pub(super) async fn connect(shared: &Shared, target: &Target, limit: Duration) -
         let http2 = target.http2 == Http2::Only && !target.tls;
         return Ok(Dialled { io: TokioIo::new(Stream::Local((local.dial)())), http2 });
     }
-    let (stream, http2) =
-        timeout(limit, dial(shared, target, limit)).await.map_err(|_| SendError::ConnectTimeout)??;
+    let (stream, http2) = timeout(limit, dial(shared, target)).await.map_err(|_| SendError::ConnectTimeout)??;
     Ok(Dialled { io: TokioIo::new(stream), http2 })
 }
 
-async fn dial(shared: &Shared, target: &Target, limit: Duration) -> Result<(Stream, bool), SendError> {
+async fn dial(shared: &Shared, target: &Target) -> Result<(Stream, bool), SendError> {
     let Some(via) = &target.via else {
         let addresses = addresses(shared, target).await?;
         let tcp = dial_any(&addresses).await.map_err(SendError::Connect)?;
@@ -62,7 +61,7 @@ async fn dial(shared: &Shared, target: &Target, limit: Duration) -> Result<(Stre
     };
     if via.address.scheme.resolves_here() {
         let addresses: Vec<IpAddr> = addresses(shared, target).await?.iter().map(SocketAddr::ip).collect();
-        let tcp = socks5_any(|| dial_proxy(shared, via), &addresses, target.port, via, limit).await?;
+        let tcp = socks5_any(|| dial_proxy(shared, via), &addresses, target.port, via).await?;
         return finish(shared, target, tcp).await;
     }
     let tcp = dial_proxy(shared, via).await?;
@@ -154,7 +153,7 @@ async fn addresses(shared: &Shared, target: &Target) -> Result<Vec<SocketAddr>, 
     within(resolved, &target.host, |ip| shared.options.egress.check(ip), SendError::Resolve)
 }
 
-/// Those addresses that pass; none is an error.
+/// Those addresses that pass, as many as are tried; none is an error.
 fn within(
     resolved: impl IntoIterator<Item = SocketAddr>,
     host: &str,
@@ -165,16 +164,27 @@ fn within(
     let mut allowed = Vec::with_capacity(ADDRESSES_MAX);
     for address in resolved {
         match check(address.ip()) {
-            Ok(()) if allowed.len() < ADDRESSES_MAX => allowed.push(address),
-            Ok(()) => break,
+            Ok(()) => allowed.push(address),
             Err(why) => forbidden = Some(why),
         }
     }
     match (allowed.is_empty(), forbidden) {
         (true, Some(why)) => Err(SendError::Egress { host: host.to_owned(), why }),
         (true, None) => Err(unresolved(no_address())),
-        (false, _) => Ok(allowed),
+        (false, _) => Ok(picked(allowed)),
     }
+}
+
+/// The families by turns, each in the resolver's order: where one leads nowhere, the other is among those that are tried.
+fn picked(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let begins_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|one| one.is_ipv6() == begins_v6);
+    let (mut first, mut other) = (first.into_iter(), other.into_iter());
+    let turns = std::iter::from_fn(|| {
+        let turn = [first.next(), other.next()];
+        turn.iter().any(Option::is_some).then_some(turn)
+    });
+    turns.flatten().flatten().take(ADDRESSES_MAX).collect()
 }
 
 fn no_address() -> io::Error {
@@ -247,5 +257,25 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, |stream| Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_addresses_both_families_are_tried() {
+        let (v6, v4) = (["[::1]:1", "[::2]:1", "[::3]:1", "[::4]:1", "[::5]:1"], ["1.1.1.1:1", "1.1.1.2:1"]);
+        for (resolved, want) in [
+            ([&v6[..], &v4[..]].concat(), vec![v6[0], v4[0], v6[1], v4[1]]),
+            ([&v4[..1], &v6[..]].concat(), vec![v4[0], v6[0], v6[1], v6[2]]),
+            (v6.to_vec(), v6[..4].to_vec()),
+            (v4.to_vec(), v4.to_vec()),
+        ] {
+            let parsed = |all: &[&str]| all.iter().map(|one| one.parse().unwrap()).collect::<Vec<SocketAddr>>();
+            let got = within(parsed(&resolved), "h.test", |_| Ok(()), SendError::Resolve).unwrap();
+            assert_eq!(got, parsed(&want), "{resolved:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     target::{Login, Via},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::{io, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, future::poll_fn, io, net::IpAddr, pin::Pin, task::Poll, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 
 /// Most bytes of the head with which a proxy answers.
 const HEAD_MAX: usize = 16 * 1024;
+/// How long an address is waited for before another of the same host is asked for beside it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a proxy did instead of leading on. No text holds its credentials.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +48,6 @@ pub(crate) enum ProxyError {
 }
 
 impl ProxyError {
-    /// Whether it is about the address that was asked for, so that another of the same host may do.
-    fn is_of_address(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::AddressKind)
-    }
-
     /// Whether only the operator can do something about it.
     pub(crate) fn is_final(&self) -> bool {
         match self {
@@ -115,33 +112,80 @@ async fn status<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u16, ProxyError>
 }
 
 /// Asks a SOCKS5 proxy for a tunnel to the first of these addresses that it reaches; it takes one question a connection.
-/// All but the last get an equal share of `within`, so that one that does not answer leaves time for the others.
+///
+/// The next one is asked as soon as one is refused, and beside one that has not been answered for [`PATIENCE`]: so neither
+/// a slow proxy nor a dead address is in the way.
 pub(super) async fn socks5_any<S, F>(
     dial: impl Fn() -> F,
     addresses: &[IpAddr],
     port: u16,
     via: &Via,
-    within: Duration,
 ) -> Result<S, SendError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Result<S, SendError>>,
 {
-    let each = within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let ask = |address: IpAddr| {
+        let dialled = dial();
+        Box::pin(async move {
+            let stream = async {
+                let mut stream = dialled.await?;
+                socks5(&mut stream, Destination::Address(address), port, via).await.map_err(SendError::Proxy)?;
+                Ok(stream)
+            };
+            (address, stream.await)
+        })
+    };
     let mut failed = SendError::Resolve(io::Error::other("the name has no address"));
-    for (place, address) in addresses.iter().enumerate() {
-        let mut stream = dial().await?;
-        let asked = socks5(&mut stream, Destination::Address(*address), port, via);
-        let last = place + 1 == addresses.len();
-        let asked = if last { Ok(asked.await) } else { timeout(each, asked).await };
-        failed = match asked {
-            Ok(Ok(())) => return Ok(stream),
-            Ok(Err(error)) if error.is_of_address() => SendError::Proxy(error),
-            Ok(Err(error)) => return Err(SendError::Proxy(error)),
-            Err(_) => SendError::ConnectTimeout,
+    let mut left: VecDeque<IpAddr> = addresses.iter().copied().collect();
+    let mut asked = Vec::new();
+    loop {
+        asked.extend(left.pop_front().map(&ask));
+        let (address, error) = match (asked.is_empty(), left.is_empty()) {
+            (true, _) => return Err(failed),
+            (false, true) => first_of(&mut asked).await,
+            (false, false) => match timeout(PATIENCE, first_of(&mut asked)).await {
+                Ok(answered) => answered,
+                Err(_) => continue,
+            },
         };
+        match error {
+            Ok(stream) => return Ok(stream),
+            Err(SendError::Proxy(ProxyError::AddressKind)) => {
+                left.retain(|other| other.is_ipv4() != address.is_ipv4());
+                // What may pass weighs more.
+                if !matches!(failed, SendError::Proxy(_)) {
+                    failed = SendError::Proxy(ProxyError::AddressKind);
+                }
+            }
+            Err(error @ SendError::Proxy(ProxyError::Unreachable(_))) => failed = error,
+            Err(error) if asked.is_empty() => return Err(error),
+            Err(error) => {
+                // It is about the proxy; only what is under way may still be answered.
+                left.clear();
+                failed = error;
+            }
+        }
     }
-    Err(failed)
+}
+
+/// The first that is done, which is taken out.
+async fn first_of<F: Future>(all: &mut Vec<Pin<Box<F>>>) -> F::Output {
+    poll_fn(|cx| {
+        let mut done = None;
+        all.retain_mut(|one| match &done {
+            Some(_) => true,
+            None => match one.as_mut().poll(cx) {
+                Poll::Ready(output) => {
+                    done = Some(output);
+                    false
+                }
+                Poll::Pending => true,
+            },
+        });
+        done.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 /// Asks a SOCKS5 proxy for a tunnel.

@@ -6,11 +6,10 @@ use domain::{
     secret::Secret,
 };
 use std::{
-    future::pending,
     net::{Ipv4Addr, Ipv6Addr},
     sync::atomic::{AtomicUsize, Ordering},
 };
-use tokio::io::duplex;
+use tokio::{io::duplex, time::Instant};
 use tokio_util::task::TaskTracker;
 
 fn via(login: bool) -> Via {
@@ -89,49 +88,65 @@ async fn what_a_socks_proxy_is_told_and_what_its_answers_mean() {
 
 #[tokio::test(start_paused = true)]
 async fn a_socks_proxy_is_asked_for_every_address_until_it_reaches_one() {
-    const ADDRESSES: [IpAddr; 3] =
-        [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    /// How the proxy ends each question: with this reply, or not at all.
-    const SILENCE: u8 = 0xff;
-    for (name, ends, want, asked) in [
-        ("the first", [0, 0, 0], Ok(()), 1),
-        ("none but the last", [8, 4, 0], Ok(()), 3),
-        ("one does not answer", [SILENCE, 0, 0], Ok(()), 2),
-        ("none", [3, 5, 4], Err("host unreachable"), 3),
-        ("its rules forbid it", [2, 0, 0], Err("not allowed by its rules"), 1),
+    const V6: [IpAddr; 2] =
+        [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+    const V4: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    /// How the proxy ends each question: with a reply, after so many milliseconds.
+    const SILENCE: (u8, u64) = (0, u64::MAX);
+    let at_once = |reply| (reply, 0);
+    let slow = |reply| (reply, 3_500);
+    for (name, addresses, want, asked, took_ms) in [
+        ("the first", vec![(V6[0], at_once(0)), (V4[0], at_once(0))], Ok(()), 1, 0),
+        ("the last", vec![(V6[0], at_once(8)), (V4[0], at_once(4)), (V4[1], at_once(0))], Ok(()), 3, 0),
+        ("one does not answer", vec![(V6[0], SILENCE), (V4[0], at_once(0))], Ok(()), 2, 2_000),
+        ("it is slow", vec![(V6[0], slow(0)), (V6[1], slow(0)), (V4[0], slow(0)), (V4[1], slow(0))], Ok(()), 2, 3_500),
+        ("slow to refuse", vec![(V6[0], slow(4)), (V6[1], SILENCE), (V4[0], slow(0))], Ok(()), 3, 7_000),
+        ("one kind alone", vec![(V6[0], at_once(8)), (V6[1], SILENCE), (V4[0], at_once(0))], Ok(()), 2, 0),
+        ("none", vec![(V6[0], at_once(3)), (V4[0], at_once(5))], Err(("connection refused", false)), 2, 0),
+        ("none yet", vec![(V4[0], at_once(4)), (V6[0], at_once(8))], Err(("host unreachable", false)), 2, 0),
+        ("no such kind", vec![(V6[0], at_once(8)), (V6[1], at_once(0))], Err(("the kind of address", true)), 1, 0),
+        ("it is forbidden", vec![(V6[0], at_once(2)), (V4[0], at_once(0))], Err(("not allowed by", true)), 1, 0),
     ] {
         let (tasks, dialled) = (TaskTracker::new(), AtomicUsize::new(0));
         let dial = || {
-            let place = dialled.fetch_add(1, Ordering::Relaxed);
+            dialled.fetch_add(1, Ordering::Relaxed);
             let (here, mut there) = duplex(4096);
+            let addresses = addresses.clone();
             tasks.spawn(async move {
                 there.read_exact(&mut [0; 3]).await.unwrap();
                 there.write_all(&[5, 0]).await.unwrap();
-                let mut request = vec![0; if place == 0 { 22 } else { 10 }];
-                there.read_exact(&mut request).await.unwrap();
-                let address = match ADDRESSES[place] {
-                    IpAddr::V4(ip) => ip.octets().to_vec(),
-                    IpAddr::V6(ip) => ip.octets().to_vec(),
+                let mut head = [0; 4];
+                there.read_exact(&mut head).await.unwrap();
+                let mut to = vec![0; if head[3] == 4 { 16 } else { 4 }];
+                there.read_exact(&mut to).await.unwrap();
+                assert_eq!(there.read_u16().await.unwrap(), 443);
+                let is_asked = |ip: &IpAddr| match ip {
+                    IpAddr::V4(ip) => ip.octets()[..] == to,
+                    IpAddr::V6(ip) => ip.octets()[..] == to,
                 };
-                assert_eq!(request[4..], [&address[..], &443_u16.to_be_bytes()].concat());
-                if ends[place] == SILENCE {
-                    return pending().await;
-                }
-                there.write_all(&[5, ends[place], 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
-                there.write_all(b"TARGET").await.unwrap();
+                let (_, (reply, after_ms)) = addresses.iter().find(|(ip, _)| is_asked(ip)).unwrap();
+                tokio::time::sleep(Duration::from_millis(*after_ms)).await;
+                // Whoever asked may be content with another's answer.
+                let _ = there.write_all(&[5, *reply, 0, 1, 0, 0, 0, 0, 0, 0]).await;
+                let _ = there.write_all(b"TARGET").await;
             });
             async { Ok(here) }
         };
-        let within = Duration::from_secs(9);
-        let got = timeout(within, socks5_any(dial, &ADDRESSES, 443, &via(false), within)).await.unwrap();
-        assert_eq!(dialled.load(Ordering::Relaxed), asked, "{name}");
+        let all: Vec<IpAddr> = addresses.iter().map(|(ip, _)| *ip).collect();
+        let began = Instant::now();
+        let got = timeout(Duration::from_secs(10), socks5_any(dial, &all, 443, &via(false))).await.expect(name);
+        let took = began.elapsed().as_millis();
+        assert_eq!((dialled.load(Ordering::Relaxed), took), (asked, took_ms), "{name}");
         match (got, want) {
             (Ok(mut stream), Ok(())) => {
                 let mut next = [0; 6];
                 stream.read_exact(&mut next).await.unwrap();
                 assert_eq!(&next, b"TARGET", "{name}");
             }
-            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{name}: {error}"),
+            (Err(SendError::Proxy(error)), Err((words, is_final))) => {
+                assert!(error.to_string().contains(words), "{name}: {error}");
+                assert_eq!(error.is_final(), is_final, "{name}");
+            }
             (got, _) => panic!("{name}: {:?}", got.map(drop)),
         }
     }
