@@ -275,6 +275,10 @@ fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], conversions: &Conversions, p
         .map(|tried| Failed { verdict: tried.failure.verdict, timed_out: tried.failure.timed_out() })
         .collect();
     let wait = tried.iter().filter_map(|tried| tried.failure.retry_after).min();
+    let waits = |fault: Fault| match wait {
+        Some(wait) => fault.retry_after(wait),
+        None => fault,
+    };
     let fault = match all_failed(&facts, busy) {
         AllFailed::HandOn(index) if tried[index].failure.answer.is_some() => {
             let Tried { failure, route } = tried.swap_remove(index);
@@ -282,14 +286,8 @@ fn give_up(mut tried: Vec<Tried>, skipped: &[Skip], conversions: &Conversions, p
         }
         AllFailed::RateLimited => Fault::new(Kind::RateLimited, "the model is rate limited; try again later")
             .retry_after(wait.unwrap_or(Duration::from_secs(5))),
-        AllFailed::Timeout => Fault::new(Kind::Timeout, "the model did not answer in time"),
-        AllFailed::Overloaded => {
-            let fault = Fault::new(Kind::Overloaded, "the model is overloaded; try again later");
-            match wait {
-                Some(wait) => fault.retry_after(wait),
-                None => fault,
-            }
-        }
+        AllFailed::Timeout => waits(Fault::new(Kind::Timeout, "the model did not answer in time")),
+        AllFailed::Overloaded => waits(Fault::new(Kind::Overloaded, "the model is overloaded; try again later")),
         AllFailed::HandOn(_) | AllFailed::Upstream => Fault::new(Kind::Upstream, "the model could not be reached"),
     };
     let detail = tried.last().map(|tried| tried.failure.message.clone()).unwrap_or_default();

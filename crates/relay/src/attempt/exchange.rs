@@ -164,10 +164,11 @@ impl Failure {
         Self::new(Verdict::Transient, "abandoned at shutdown")
     }
 
-    /// Whether it took too long: for a deadline of ours, or by the upstream's own account.
+    /// Whether it took too long: for a deadline of ours, or by the upstream's own account, if its body says nothing else.
     pub(super) fn timed_out(&self) -> bool {
         let status = self.status.unwrap_or(200);
-        self.deadline.is_some() || status == 504 || wire::convert::class_of(status, &self.facts) == Class::Timeout
+        let says = || status == 504 || wire::convert::class_of(status, &self.facts) == Class::Timeout;
+        self.deadline.is_some() || (self.verdict == Verdict::Transient && says())
     }
 
     pub(super) fn late(deadline: Deadline) -> Box<Self> {

@@ -112,6 +112,19 @@ async fn all_attempts_together_end_at_the_total_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_504_is_what_its_body_says_and_says_when_to_come_back() {
+    for (kind, status) in [("overloaded_error", 529), ("rate_limit_error", 429), ("timeout_error", 504), ("x", 504)] {
+        let said = json!({"type": "error", "error": {"type": kind, "message": "not now"}}).to_string();
+        let refused = Reply::raw(504, &[("content-type", "application/json"), ("retry-after", "7")], said);
+        let upstream = scripted(std::iter::repeat_n(refused, 4));
+        let gw = gateway().upstream(ApiFormat::Claude, &upstream).start();
+        let (path, body) = ask(ApiFormat::Claude, false);
+        let got = gw.post(&path, &body).await;
+        assert_eq!((got.status.as_u16(), got.header("retry-after")), (status, Some("7")), "{kind}: {}", got.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_begins_and_then_thinks_is_handed_on_after_ten_seconds() {
     let gate = testkit::Gate::new();
     let upstream = scripted([Reply::text(["late"]).usage(3, 1).hold(1, &gate)]);
