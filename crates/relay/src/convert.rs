@@ -183,7 +183,8 @@ impl Conversions {
 
     fn target(&self, route: &Route) -> Target {
         let wire = wire_of(route.endpoint.api_format.family());
-        let issuer = Some(self.issuer(route.key.id)).filter(|issuer| self.issuers().contains(issuer));
+        let issuers = self.issuers();
+        let issuer = (!issuers.is_empty()).then(|| self.issuer(route.key.id)).filter(|issuer| issuers.contains(issuer));
         // Told by the name that is sent, whatever name the client asks by.
         let Model { provider_model_name, aliases, .. } = &*route.model;
         let names = aliases.iter().map(|alias| &alias.name).chain([provider_model_name]);
@@ -379,10 +380,12 @@ fn field(pointer: &str) -> String {
 /// (api-docs.deepseek.com, platform.moonshot.ai, docs.bigmodel.cn, help.aliyun.com/zh/model-studio), none of whom
 /// searches when asked in the words of the wire.
 fn quirks(endpoint: &Endpoint) -> Quirks {
-    let host = upstream::Target::parse(&endpoint.base_url).map(|(target, _)| target.host).unwrap_or_default();
+    // Asked of every route of a model, more than once a request.
+    let host = upstream::Target::host_of(&endpoint.base_url).as_bytes();
     let is = |domains: &[&str]| {
         domains.iter().any(|domain| {
-            host.strip_suffix(domain).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
+            let (subdomain, name) = host.split_at(host.len().saturating_sub(domain.len()));
+            name.eq_ignore_ascii_case(domain.as_bytes()) && (subdomain.is_empty() || subdomain.ends_with(b"."))
         })
     };
     let switch = is(&["deepseek.com", "moonshot.ai", "moonshot.cn", "bigmodel.cn", "z.ai"]);

@@ -128,6 +128,16 @@ impl Target {
         Ok((Self { tls, host, port, authority, http2: Http2::Offered, via: None }, uri.path().to_owned()))
     }
 
+    /// The host of a base URL that [`Target::parse`] takes, as it is spelt there: no more of it is read.
+    pub(crate) fn host_of(base_url: &str) -> &str {
+        let (_, rest) = base_url.trim().split_once("://").unwrap_or_default();
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        match authority.strip_prefix('[') {
+            Some(literal) => literal.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        }
+    }
+
     /// Where an endpoint's base URL leads, through its proxy, and the URL's path. `password` opens the proxy's.
     pub(crate) fn of(
         endpoint: &Endpoint,
@@ -176,6 +186,7 @@ mod tests {
             ("http://API.example.com:8080/v1/", Ok((false, "api.example.com", 8080, "api.example.com:8080", "/v1/"))),
             ("http://[::1]:9/x", Ok((false, "::1", 9, "[::1]:9", "/x"))),
             ("https://h:443/p", Ok((true, "h", 443, "h", "/p"))),
+            (" https://[::1]#f", Ok((true, "::1", 443, "[::1]", "/"))),
             ("ftp://h", Err(BadUrl::Scheme)),
             ("api.example.com", Err(BadUrl::Scheme)),
             ("https://u:p@h", Err(BadUrl::UserInfo)),
@@ -189,6 +200,9 @@ mod tests {
                 (target.tls, target.host.as_str(), target.port, target.authority.to_str().unwrap(), path.as_str())
             });
             assert_eq!(got.map_err(|error| *error), want, "{url}");
+            if let Ok((_, host, ..)) = want {
+                assert_eq!(Target::host_of(url).to_ascii_lowercase(), host, "{url}");
+            }
         }
     }
 }
