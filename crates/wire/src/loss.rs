@@ -83,8 +83,7 @@ impl Loss {
             self.more += 1;
             return;
         }
-        let end = (0..=POINTER_MAX.min(pointer.len())).rev().find(|at| pointer.is_char_boundary(*at)).unwrap_or(0);
-        pointer.truncate(end);
+        pointer.truncate(pointer.floor_char_boundary(POINTER_MAX));
         let lost = Lost { pointer, reason, harmless };
         if !self.items.contains(&lost) {
             self.items.push(lost);
@@ -92,7 +91,45 @@ impl Loss {
     }
 }
 
-/// `pointer` with one more step, escaped as RFC 6901 says.
+/// `pointer` with one more step, escaped as RFC 6901 says. It grows no longer than what is kept of it: the names in it are
+/// the caller's, and one of them may hold millions of others.
 pub(crate) fn step(pointer: &str, key: &str) -> String {
-    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+    let key = start(key).replace('~', "~0").replace('/', "~1");
+    let mut longer = format!("{}/{key}", start(pointer));
+    longer.truncate(start(&longer).len());
+    #[cfg(test)]
+    steps::BUILT.set(steps::BUILT.get() + longer.len() as u64);
+    longer
+}
+
+/// At least as much of a pointer as is kept.
+pub(crate) fn start(pointer: &str) -> &str {
+    &pointer[..pointer.ceil_char_boundary(POINTER_MAX)]
+}
+
+/// How many bytes of pointers were built on this thread.
+#[cfg(test)]
+pub(crate) mod steps {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(crate) static BUILT: Cell<u64> = const { Cell::new(0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_kept_of_a_place_is_the_start_of_its_whole_pointer(names in prop::collection::vec("[a-c~/é🦀]{0,200}", 0..6)) {
+            let whole: String = names.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1"))).collect();
+            let built = names.iter().fold(String::new(), |pointer, name| step(&pointer, name));
+            let mut loss = Loss::default();
+            loss.add(built, "gone");
+            prop_assert_eq!(&loss.items()[0].pointer, &whole[..whole.floor_char_boundary(POINTER_MAX)]);
+        }
+    }
 }

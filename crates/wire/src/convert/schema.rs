@@ -2,7 +2,7 @@
 
 use crate::{
     ir::Json,
-    loss::{Loss, step},
+    loss::{Loss, start, step},
 };
 
 /// Types in capitals become JSON Schema's; `nullable` becomes a list of types.
@@ -78,8 +78,8 @@ impl Subset<'_> {
             for key in reference.trim_start_matches("#/").split('/') {
                 found = found.get(&key.replace("~1", "/").replace("~0", "~"));
             }
-            let (found, at) = (found.clone(), format!("{}{}", self.root_at, reference.trim_start_matches('#')));
-            return self.node(&found, &at, depth + 1);
+            let at = format!("{}{}", self.root_at, start(reference.trim_start_matches('#')));
+            return self.node(found, &at, depth + 1);
         }
         let mut out = Json::empty();
         for (name, value) in schema.members() {

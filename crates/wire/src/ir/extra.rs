@@ -28,7 +28,7 @@ impl Extra {
         if wire == self.wire {
             return self.rest.clone();
         }
-        report(self.wire, &self.rest, &self.at, loss);
+        report(self.wire, &self.rest, &self.at, self.at.matches('/').count(), loss);
         Json::empty()
     }
 
@@ -81,8 +81,9 @@ impl Place {
     }
 }
 
-/// Names what is in `value`, below the node it was left in. Null, an empty list and an empty object hold nothing.
-fn report(wire: Wire, value: &Json, at: &str, loss: &mut Loss) {
+/// Names what is in `value`, below the node it was left in, which is `depth` steps down. Null, an empty list and an empty
+/// object hold nothing.
+fn report(wire: Wire, value: &Json, at: &str, depth: usize, loss: &mut Loss) {
     for (name, value) in value.members() {
         if value.is_void() || says_nothing(wire, at, name, value) || counts_nothing(at, name, value) {
             continue;
@@ -90,9 +91,7 @@ fn report(wire: Wire, value: &Json, at: &str, loss: &mut Loss) {
         let below = step(at, name);
         match value {
             // What was taken out of `reasoning` or `generationConfig` is not lost: the rest of it is.
-            Json::Object(_) if below.matches('/').count() < 4 && !is_one(name) => {
-                report(wire, value, &below, loss);
-            }
+            Json::Object(_) if depth < 3 && !is_one(name) => report(wire, value, &below, depth + 1, loss),
             _ if is_harmless(wire, at, name, value) => loss.note(below, ONLY_SOURCE),
             _ => loss.add(below, ONLY_SOURCE),
         }

@@ -9,6 +9,7 @@ use crate::{
     StreamTap, Wire,
     convert::{Asked, EVENT_MAX, Ending, Quirks, Refused, Stream, request, response},
     ir::steps::COMPARED,
+    loss::steps::BUILT,
 };
 
 /// JSON made of the words that decoders look for, in places where they do not belong.
@@ -356,4 +357,32 @@ fn results_that_go_by_name_find_it_by_looking_up() {
     let parts = there["contents"].as_array().unwrap().iter().flat_map(|turn| turn["parts"].as_array().unwrap());
     let names: Vec<&str> = parts.filter_map(|part| part["functionResponse"]["name"].as_str()).collect();
     assert_eq!((names.len(), names[0], names[CALLS - 1]), (CALLS, "f99999", "f0"));
+}
+
+#[test]
+fn places_of_what_is_lost_below_a_long_name_are_not_built_longer_than_they_are_told() {
+    const MEMBERS: u64 = 10_000;
+    let long = "n".repeat(10_000);
+    let many: Vec<String> = (0..MEMBERS).map(|at| format!(r#""x{at}":1"#)).collect();
+    let many = many.join(",");
+    let member = format!(r#"{{"messages":[{{"role":"user","content":"a"}}],"{long}":{{{many}}}}}"#);
+    let schema = format!(
+        r#"{{"messages":[{{"role":"user","content":"a"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{{"type":"object","properties":{{"{long}":{{{many}}}}}}}}}}}]}}"#
+    );
+    let answer_of = format!(r#"{{"choices":[{{"message":{{"content":"a"}}}}],"usage":{{"{long}":{{{many}}}}}}}"#);
+    let memory = memory();
+    let quirks = Quirks { json_schema: false, ..Quirks::default() };
+    let lost_of =
+        |body: &str| request(Wire::Chat, Wire::Gemini, body.as_bytes(), &Asked::default(), quirks).unwrap().loss;
+    let lost = [
+        lost_of(&member),
+        lost_of(&schema),
+        response(Wire::Chat, Wire::Gemini, answer_of.as_bytes(), &answer(&memory)).unwrap().loss,
+    ];
+    for loss in &lost {
+        assert!(loss.items().iter().any(|lost| lost.pointer.contains("nnn")), "{loss:?}");
+    }
+    // Whole, each place has more than 10,000 bytes.
+    let bytes = BUILT.get() / (3 * MEMBERS);
+    assert!((1..1000).contains(&bytes), "{bytes} bytes for a place");
 }
