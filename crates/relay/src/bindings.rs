@@ -54,7 +54,7 @@ impl Bindings {
 #[derive(Debug, Default)]
 pub(crate) struct Bound {
     pub pin: Pin,
-    /// Signatures and thoughts that can be taken out, and who issued them; in order.
+    /// What the request goes without, too, and who issued it; in order.
     pub sealed: Vec<(Fingerprint, ProviderKeyId)>,
     /// Ids that nobody is known to have issued: an answer that says them again does not issue them.
     pub unknown: Vec<Fingerprint>,
@@ -77,7 +77,7 @@ pub(crate) fn look_up(
     for named in &peek.named {
         let thing = named.thing(body);
         let Some(Binding { client, issuer, .. }) = known.find(&thing, now_us) else {
-            bound.unknown.extend((!named.sealed).then_some(thing));
+            bound.unknown.extend((named.id || !named.sealed).then_some(thing));
             continue;
         };
         let elsewhere = !named.sealed && bound.pin.target().is_some_and(|pinned| pinned != issuer);

@@ -73,7 +73,7 @@ pub(crate) struct Prompt {
     pub body: Bytes,
     pub peek: Peek,
     pub maximum: Maximum,
-    /// Signatures and thoughts in it, and who issued them; in order.
+    /// What it goes without, too, and who issued it; in order.
     pub sealed: Vec<(Fingerprint, ProviderKeyId)>,
     /// The same for upstreams of other wires.
     pub conversions: Conversions,

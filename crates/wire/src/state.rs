@@ -52,7 +52,8 @@ pub struct Issued {
 pub struct Named {
     /// The text in the body, without its quotes.
     pub at: Range<usize>,
-    /// It is of a block that can be taken out: a signature, or a thought.
+    /// The request goes without it, too: a signature or a thought, which can be taken out, or where the code of an earlier
+    /// call ran.
     pub sealed: bool,
     /// It is an id, which is its owner's alone.
     pub id: bool,

@@ -178,6 +178,42 @@ async fn what_the_request_named_itself_is_not_issued_by_its_answer() {
     assert_eq!(shared.status, 200, "what was shared before stays shared: {}", shared.text());
 }
 
+#[tokio::test(start_paused = true)]
+async fn where_earlier_code_ran_is_asked_first_and_is_not_needed() {
+    let run = |container: &str| json!({ "id": "ci_1", "type": "code_interpreter_call", "container_id": container, "code": "1" });
+    let (first, second) = (
+        scripted([response("resp_1", &[run("cntr_1")]), rate_limited()]),
+        scripted([response("resp_2", &[run("cntr_2")])]),
+    );
+    let gw = two_clients(ApiFormat::OpenAiCli, &[&first, &second]).start();
+    let hi = json!({ "model": MODEL, "input": "hi" });
+    assert_eq!(respond(&gw, &hi).await.status, 200);
+    assert_eq!(respond(&gw, &hi).await.status, 200, "the first rests");
+
+    tokio::time::sleep(Duration::from_mins(6)).await; // no cache is warm any more, and nobody rests
+    let body =
+        json!({ "model": MODEL, "input": [run("cntr_1"), run("cntr_2"), { "role": "user", "content": "and?" }] });
+    second.push(response("resp_3", &[]));
+    assert_eq!(respond(&gw, &body).await.status, 200);
+    assert_eq!((first.requests().len(), second.requests().len()), (2, 2), "the last run's is asked");
+    second.push(rate_limited());
+    first.push(response("resp_4", &[]));
+    assert_eq!(respond(&gw, &body).await.status, 200, "containers last for minutes, and a new one is made");
+    assert_eq!(first.requests()[2].body, body.to_string().replace(MODEL, "up-0"), "nothing is taken out");
+    assert_eq!(last(&gw).usage.metadata.edits, ["model"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_a_history_named_is_not_issued_by_the_answer_that_goes_on_in_it() {
+    let run = json!({ "id": "ci_1", "type": "code_interpreter_call", "container_id": "cntr_shared", "code": "1" });
+    let upstream = scripted([response("resp_1", std::slice::from_ref(&run)), response("resp_2", &[])]);
+    let gw = two_clients(ApiFormat::OpenAiCli, &[&upstream]).start();
+    let body = json!({ "model": MODEL, "input": [run] });
+    assert_eq!(respond(&gw, &body).await.status, 200);
+    let shared = gw.send(other(post("/v1/responses", &body))).await;
+    assert_eq!(shared.status, 200, "what was shared before stays shared: {}", shared.text());
+}
+
 /// A wire whose answers are signed: how a signed answer looks, the next turn with and without what was signed.
 struct Signed {
     format: ApiFormat,

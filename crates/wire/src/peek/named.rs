@@ -17,23 +17,28 @@ pub(super) struct Count {
 
 impl Count {
     pub(super) fn id(&mut self, peek: &mut Peek, at: Range<usize>) {
-        self.stays(peek, at, true);
+        self.counted(peek, Named { at, sealed: false, id: true });
     }
 
     /// What is no id, and cannot be taken out.
     pub(super) fn kept(&mut self, peek: &mut Peek, at: Range<usize>) {
-        self.stays(peek, at, false);
+        self.counted(peek, Named { at, sealed: false, id: false });
     }
 
-    fn stays(&mut self, peek: &mut Peek, at: Range<usize>, id: bool) {
-        if at.is_empty() {
+    /// The id of what an earlier call used. None is overlooked: by each, its owner alone gets at what it names.
+    pub(super) fn used(&mut self, peek: &mut Peek, at: Range<usize>) {
+        self.counted(peek, Named { at, sealed: true, id: true });
+    }
+
+    fn counted(&mut self, peek: &mut Peek, named: Named) {
+        if named.at.is_empty() {
             return;
         }
         self.ids += 1;
         if self.ids > NAMED_MAX {
             peek.more_named = true;
         } else {
-            peek.named.push(Named { at, sealed: false, id });
+            peek.named.push(named);
         }
     }
 
@@ -50,5 +55,25 @@ impl Count {
             peek.named[self.places[self.signatures % NAMED_MAX]] = named;
         }
         self.signatures += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_calls_used_is_not_forgotten_for_the_thoughts_that_follow() {
+        let (mut count, mut peek) = (Count::default(), Peek::default());
+        count.used(&mut peek, 1..2);
+        for at in 2..2 + 3 * NAMED_MAX {
+            count.sealed(&mut peek, at..at + 1, false);
+        }
+        assert_eq!(peek.named[0], Named { at: 1..2, sealed: true, id: true });
+        for at in 1..=NAMED_MAX {
+            assert!(!peek.more_named, "{at}");
+            count.used(&mut peek, 1..2);
+        }
+        assert!(peek.more_named);
     }
 }

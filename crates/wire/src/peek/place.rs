@@ -46,6 +46,8 @@ pub(super) enum Place {
     /// An id of what is kept at its issuer.
     KeptId,
     KeptIds,
+    /// An id of what an earlier call used, which may be gone by now.
+    UsedId,
     /// A signature, or an encrypted thought.
     Signature,
     /// The id of an input item.
@@ -318,7 +320,7 @@ fn block(wire: Wire, key: &[u8]) -> Place {
         b"thoughtSignature" | b"thought_signature" if wire == Wire::Gemini => Place::Signature,
         b"id" if wire == Wire::Responses => Place::ItemId,
         // Where the code of an earlier call ran.
-        b"container_id" if wire == Wire::Responses => Place::KeptId,
+        b"container_id" if wire == Wire::Responses => Place::UsedId,
         _ => Place::Free,
     }
 }

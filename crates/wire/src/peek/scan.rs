@@ -117,7 +117,7 @@ impl<'a> Scan<'a> {
                 place = Place::Block;
             }
             Place::Content if !array => place = Place::Block,
-            Place::Signature | Place::ItemId => place = Place::Free,
+            Place::Signature | Place::ItemId | Place::UsedId => place = Place::Free,
             Place::Citations if !array => place = Place::Free,
             Place::Block if array => place = Place::Content,
             Place::Block if self.levels.last().is_some_and(|level| level.place == Place::Messages) => {
@@ -287,6 +287,10 @@ impl<'a> Scan<'a> {
                 }
             }
             Place::ToolHome | Place::KeptId => self.named.id(&mut self.peek, inside),
+            Place::UsedId => {
+                self.count_text(&text);
+                self.named.used(&mut self.peek, inside);
+            }
             Place::StreamOptions | Place::GenerationConfig => self.other(place),
             Place::Messages | Place::Prompt | Place::Documents => {
                 self.peek.messages += 1;
@@ -421,7 +425,7 @@ impl<'a> Scan<'a> {
                 self.count(TOKEN_ID, 0);
             }
             (Place::StreamOptions | Place::GenerationConfig, _) => self.other(place),
-            (Place::Free | Place::Citations | Place::Signature | Place::ItemId, _) => {
+            (Place::Free | Place::Citations | Place::Signature | Place::ItemId | Place::UsedId, _) => {
                 self.count(digits.len() as u64, 0)
             }
             (Place::Remote | Place::Kept, _) => self.remote(place),

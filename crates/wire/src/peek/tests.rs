@@ -384,8 +384,8 @@ fn what_only_its_issuer_understands_is_found_wherever_it_is_named() {
                 "tools":[{"type":"code_interpreter","container":"cntr_1"},
                 {"type":"shell","environment":{"type":"container_reference","container_id":"cntr_2"}},
                 {"type":"code_interpreter","container":{"type":"auto","file_ids":["file_2"]}}]}"#,
-            &["file_1", "cntr_0", "cntr_1", "cntr_2", "file_2"],
-            &[],
+            &["file_1", "cntr_1", "cntr_2", "file_2"],
+            &["cntr_0"],
         ),
         (
             Wire::Anthropic,
