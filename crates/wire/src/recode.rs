@@ -11,7 +11,7 @@ use crate::{
     splice::Edit,
 };
 
-pub use sealed::{STRIP_SEALED, Unsealed, strip_sealed};
+pub use sealed::{Issuer, STRIP_SEALED, Unsealed, strip_sealed};
 
 /// Puts `name` in the place of the model; `None` if it is that already, or the body names none.
 pub fn set_model(peek: &Peek, name: &str) -> Option<Edit> {

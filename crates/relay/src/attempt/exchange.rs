@@ -220,8 +220,7 @@ impl Exchange {
             // It would have been out from the start.
             Some(Err(refused)) => return Err(Failure::new(Verdict::CannotDo, refused.to_string())),
         };
-        let foreign: Vec<_> =
-            prompt.sealed.iter().filter(|(_, issuer)| *issuer != route.key.id).map(|(thing, _)| *thing).collect();
+        let asked = route.key.id;
         let draft = match ready {
             Some(ready) => {
                 let metered = match ready.purpose {
@@ -229,7 +228,7 @@ impl Exchange {
                     Purpose::Generation | Purpose::Count => None,
                 };
                 let (wire, body, peek) = (ready.wire, &ready.body, &ready.peek);
-                Draft { wire, body, peek, metered, converted: true, sealed: false, foreign: &[] }
+                Draft { wire, body, peek, metered, converted: true, sealed: false, bound: &[], asked }
             }
             None => Draft {
                 wire: call.wire,
@@ -238,7 +237,8 @@ impl Exchange {
                 metered: call.metered,
                 converted: false,
                 sealed: prompt.conversions.is_sealed(),
-                foreign: &foreign,
+                bound: &prompt.sealed,
+                asked,
             },
         };
         let (body, edits) = request::body(call, &prompt.maximum, &draft, endpoint, model);

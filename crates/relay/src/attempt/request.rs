@@ -10,6 +10,7 @@ use domain::{
     bindings::Fingerprint,
     catalog::{Endpoint, HeaderMode},
     format::{ApiFormat, RequestType},
+    ids::ProviderKeyId,
     secret::Secret,
 };
 use http::{
@@ -17,7 +18,10 @@ use http::{
     header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST},
 };
 use std::fmt::Write;
-use wire::{Peek, Wire, recode};
+use wire::{
+    Peek, Wire,
+    recode::{self, Issuer},
+};
 
 /// The version that Anthropic requests without one are sent as: its first stable one.
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
@@ -39,8 +43,20 @@ pub(crate) struct Draft<'a> {
     pub converted: bool,
     /// It holds what was signed on another wire.
     pub sealed: bool,
-    /// What it holds of other issuers; in order.
-    pub foreign: &'a [Fingerprint],
+    /// Who issued what it holds, of what is known; in order.
+    pub bound: &'a [(Fingerprint, ProviderKeyId)],
+    /// Who is asked.
+    pub asked: ProviderKeyId,
+}
+
+impl Draft<'_> {
+    fn issuer(&self, thing: Fingerprint) -> Issuer {
+        match self.bound.binary_search_by_key(&thing, |(bound, _)| *bound) {
+            Ok(at) if self.bound[at].1 == self.asked => Issuer::Asked,
+            Ok(_) => Issuer::Another,
+            Err(_) => Issuer::Unknown,
+        }
+    }
 }
 
 /// Path and query for a call to this endpoint.
@@ -288,8 +304,8 @@ pub(crate) fn body(
         let chat_field = if call.request_type == RequestType::Completion { "max_tokens" } else { own_field };
         edits.extend(recode::set_maximum(wire, peek, maximum, chat_field));
     }
-    if draft.sealed || peek.written || !draft.foreign.is_empty() {
-        let unsealed = recode::strip_sealed(body, |thing| draft.foreign.binary_search(&thing).is_ok());
+    if draft.sealed || peek.written || draft.bound.iter().any(|(_, issuer)| *issuer != draft.asked) {
+        let unsealed = recode::strip_sealed(body, |thing| draft.issuer(thing));
         if wire == Wire::Anthropic && unsealed.last_step {
             // Clearing old thoughts is refused with thinking off.
             let thinking = ["thinking", "context_management"].map(str::to_owned);

@@ -2,6 +2,7 @@
 
 use crate::{
     convert::{answer, ask, error_message},
+    state::{rate_limited, response},
     support::{Builder, gateway, id, scripted},
 };
 use domain::format::{ApiFormat, ConversionLoss};
@@ -272,4 +273,23 @@ async fn thoughts_that_nobody_signed_do_not_reach_the_vendor_that_would_look_for
     assert_eq!(gw.post(&path, &body).await.status, 200);
     assert_eq!(native.requests()[0].json()["input"], json!([user, said, user, own]));
     assert_eq!(gw.settled().usage.metadata.edits, ["model", "strip_sealed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn thoughts_that_a_gateway_upstream_wrote_go_back_to_it() {
+    let id = "rs_0123456789abcdef0123456789abcdef_0";
+    let thought = json!({ "type": "reasoning", "id": id, "summary": [{ "type": "summary_text", "text": "hm" }] });
+    let (converts, other) = (
+        scripted([response("resp_1", std::slice::from_ref(&thought)), answer(), rate_limited()]),
+        scripted([answer()]),
+    );
+    let gw = gateway().upstream(ApiFormat::OpenAiCli, &converts).upstream(ApiFormat::OpenAiCli, &other).start();
+    let (path, mut body) = ask(ApiFormat::OpenAiCli, false);
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    let user = json!({ "role": "user", "content": "why?" });
+    body["input"] = json!([user, thought, user]);
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    assert_eq!(converts.requests()[1].json()["input"], body["input"], "its issuer serves: it passes untouched");
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    assert_eq!(other.requests()[0].json()["input"], json!([user, user]));
 }

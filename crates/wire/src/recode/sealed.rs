@@ -24,6 +24,17 @@ const SOURCE: usize = BLOCK + 2;
 /// Depth of an input item of the Responses API: the root, its list, the item.
 const ITEM: usize = MESSAGE;
 
+/// Who issued what a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    /// Who is to be asked.
+    Asked,
+    /// Somebody else.
+    Another,
+    /// Nobody is known to have.
+    Unknown,
+}
+
 /// What is taken out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unsealed {
@@ -60,9 +71,9 @@ struct Open {
     empty: bool,
 }
 
-/// Finds what has to go: envelopes, what a conversion wrote, and what `foreign` says that another has issued. Nothing if the body is not valid JSON.
-pub fn strip_sealed(body: &[u8], foreign: impl Fn(Fingerprint) -> bool) -> Unsealed {
-    let goes = |text: &Text<'_>| text.word().starts_with(SEALED_MARK) || foreign(named(text.raw));
+/// Finds what has to go: envelopes, what another has issued, and what a conversion wrote, unless it was asked for it: it may
+/// be a gateway, too. Nothing if the body is not valid JSON.
+pub fn strip_sealed(body: &[u8], issuer: impl Fn(Fingerprint) -> Issuer) -> Unsealed {
     let mut found = Unsealed::default();
     let mut reader = Reader::new(body);
     let mut open: Vec<Open> = Vec::new();
@@ -79,7 +90,7 @@ pub fn strip_sealed(body: &[u8], foreign: impl Fn(Fingerprint) -> bool) -> Unsea
                 }
             }
             Token::Text(text) => {
-                text_value(&mut open, &text, reader.start()..reader.end(), &goes, &mut found);
+                text_value(&mut open, &text, reader.start()..reader.end(), &issuer, &mut found);
                 element(&mut open, reader.start()..reader.end(), false, &mut found);
             }
             Token::Number(_) | Token::Bool(_) | Token::Null => {
@@ -94,9 +105,10 @@ fn text_value(
     open: &mut [Open],
     text: &Text<'_>,
     at: Range<usize>,
-    goes: &impl Fn(&Text<'_>) -> bool,
+    issuer: &impl Fn(Fingerprint) -> Issuer,
     found: &mut Unsealed,
 ) {
+    let goes = |text: &Text<'_>| text.word().starts_with(SEALED_MARK) || issuer(named(text.raw)) == Issuer::Another;
     let depth = open.len();
     let in_list = depth >= 2 && open[depth - 2].array;
     let unmarked = depth == SOURCE && in_list && text.len() == 0 && open[BLOCK - 1].key == b"citations";
@@ -107,7 +119,10 @@ fn text_value(
         }
         b"signature" | b"data" | b"encrypted_content" if in_list && goes(text) => object.goes = true,
         b"encrypted_index" if unmarked => object.unmarked = true,
-        b"id" if in_list && depth == ITEM => object.foreign |= goes(text) || is_own_thought(&text.word()),
+        b"id" if in_list && depth == ITEM => {
+            let written = is_own_thought(&text.word());
+            object.foreign |= goes(text) || (written && issuer(named(text.raw)) != Issuer::Asked);
+        }
         b"type" if depth == ITEM => {
             let word = text.word();
             object.thought = *word == *b"reasoning";
@@ -170,9 +185,13 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use serde_json::{Value, json};
 
+    fn another(is: bool) -> Issuer {
+        if is { Issuer::Another } else { Issuer::Unknown }
+    }
+
     fn stripped(body: &Value) -> (Value, bool) {
         let body = Bytes::from(body.to_string());
-        let Unsealed { edits, last_step } = strip_sealed(&body, |_| false);
+        let Unsealed { edits, last_step } = strip_sealed(&body, |_| Issuer::Unknown);
         (serde_json::from_slice(&splice(&body, edits).concat()).unwrap(), last_step)
     }
 
@@ -289,7 +308,8 @@ mod tests {
             ),
         ] {
             let bytes = Bytes::from_static(body.as_bytes());
-            let Unsealed { edits, last_step: lost } = strip_sealed(&bytes, |thing| thing == named(gone.as_bytes()));
+            let Unsealed { edits, last_step: lost } =
+                strip_sealed(&bytes, |thing| another(thing == named(gone.as_bytes())));
             let left = String::from_utf8(splice(&bytes, edits).concat()).unwrap();
             assert_eq!((left.as_str(), lost), (want, last_step), "{body}");
         }
@@ -314,7 +334,7 @@ mod tests {
                 blocks.iter().enumerate().filter(stays).map(|(at, _)| all[at].trim()).collect();
             let body = Bytes::from(format!("{{\"messages\":[{{\"role\":\"assistant\",\"content\":[{}]}}]}}", all.join(",")));
             let far: Vec<_> = (0..blocks.len()).map(|at| named(format!("far{at}").as_bytes())).collect();
-            let left = splice(&body, strip_sealed(&body, |thing| far.contains(&thing)).edits).concat();
+            let left = splice(&body, strip_sealed(&body, |thing| another(far.contains(&thing))).edits).concat();
             let left = String::from_utf8(left).unwrap();
             prop_assert!(kept.iter().all(|block| left.contains(block)), "{left}");
             // A message that would be left with nothing goes, too.
@@ -347,7 +367,7 @@ mod tests {
                 format!("{{\"messages\":[{{\"role\":\"assistant\",\"content\":[{}]}}]}}", blocks.join(","))
             };
             let body = Bytes::from(written(|_| true));
-            let Unsealed { edits, last_step } = strip_sealed(&body, |_| false);
+            let Unsealed { edits, last_step } = strip_sealed(&body, |_| Issuer::Unknown);
             let some = texts.iter().flatten().any(|(marked, _)| !marked);
             prop_assert_eq!((!edits.is_empty(), last_step), (some, false));
             let left = String::from_utf8(splice(&body, edits).concat()).unwrap();
@@ -357,6 +377,16 @@ mod tests {
             let (left, want): (Value, Value) =
                 (serde_json::from_str(&left).unwrap(), serde_json::from_str(&written(|one| one.0)).unwrap());
             prop_assert_eq!(left, want);
+        }
+    }
+
+    #[test]
+    fn a_thought_that_a_conversion_wrote_goes_back_to_whoever_issued_it() {
+        let id = "rs_0123456789abcdef0123456789abcdef_0";
+        let body = json!({ "input": [{ "type": "reasoning", "id": id, "summary": [] }] }).to_string();
+        for (whose, edits) in [(Issuer::Asked, 0), (Issuer::Another, 1), (Issuer::Unknown, 1)] {
+            let issuer = |thing| if thing == named(id.as_bytes()) { whose } else { Issuer::Unknown };
+            assert_eq!(strip_sealed(body.as_bytes(), issuer).edits.len(), edits, "{whose:?}");
         }
     }
 

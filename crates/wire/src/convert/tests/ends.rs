@@ -265,7 +265,7 @@ fn a_thought_that_nobody_signed_is_not_taken_for_anthropics_own() {
     let body = json!({ "model": "m", "max_tokens": 9, "messages": [user("hi"), { "role": "assistant", "content": whole["content"] }, user("and?")] });
     let body = body.to_string();
     assert_eq!(
-        crate::recode::strip_sealed(body.as_bytes(), |_| false).edits.len(),
+        crate::recode::strip_sealed(body.as_bytes(), |_| crate::recode::Issuer::Unknown).edits.len(),
         1,
         "it goes before Anthropic could see it"
     );
