@@ -276,6 +276,30 @@ async fn thoughts_that_nobody_signed_do_not_reach_the_vendor_that_would_look_for
 }
 
 #[tokio::test(start_paused = true)]
+async fn thoughts_that_nobody_signed_are_known_without_their_ids_where_encrypted_ones_were_asked_for() {
+    let message = json!({ "role": "assistant", "content": "So", "reasoning_content": "hm" });
+    let usage = json!({ "prompt_tokens": 9, "completion_tokens": 9 });
+    let answered = json!({ "choices": [{ "index": 0, "finish_reason": "stop", "message": message }], "usage": usage });
+    let converted = scripted([Reply::raw(200, &[("content-type", "application/json")], answered.to_string())]);
+    let gw = gateway().upstream(ApiFormat::OpenAi, &converted).start();
+    let (path, mut body) = ask(ApiFormat::OpenAiCli, false);
+    (body["store"], body["include"]) = (json!(false), json!(["reasoning.encrypted_content"]));
+    let first = gw.post(&path, &body).await.json();
+    let [thought, said] = first["output"].as_array().unwrap().as_slice() else { panic!("{first}") };
+
+    let native = scripted([answer()]);
+    let gw = gateway().upstream(ApiFormat::OpenAiCli, &native).start();
+    // As Codex sends it.
+    let thought = json!({ "type": "reasoning", "summary": thought["summary"], "content": null,
+        "encrypted_content": thought["encrypted_content"] });
+    let user = json!({ "role": "user", "content": "why?" });
+    body["input"] = json!([user, thought, said, user]);
+    assert_eq!(gw.post(&path, &body).await.status, 200);
+    assert_eq!(native.requests()[0].json()["input"], json!([user, said, user]));
+    assert_eq!(gw.settled().usage.metadata.edits, ["model", "strip_sealed"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn thoughts_that_a_gateway_upstream_wrote_go_back_to_it() {
     let id = "rs_0123456789abcdef0123456789abcdef_0";
     let thought = json!({ "type": "reasoning", "id": id, "summary": [{ "type": "summary_text", "text": "hm" }] });

@@ -379,6 +379,12 @@ pub(super) fn sealed(signature: &str, redacted: bool, from: Wire, answer: &Answe
     seal_envelope(from, answer.issuer.unwrap_or_default(), signature, redacted)
 }
 
+/// Whether a client of this wire sends a thought that nobody signed back as its vendor's own, which refuses it. On the
+/// Responses wire, it does so without its id, too; there who has not asked for signatures is shown none.
+pub(super) const fn wants_signed(to: Wire) -> bool {
+    matches!(to, Wire::Anthropic | Wire::Responses)
+}
+
 /// Whether this is the signature that Gemini leaves behind a text, of thoughts before it. Unless a call follows, nothing
 /// needs it back, and as a block of its own behind the text it hides that from clients that show the last block.
 pub(super) fn trails(from: Wire, kind: &Kind) -> bool {
@@ -433,8 +439,7 @@ pub(crate) fn response(response: &mut Response, to: Wire, answer: &Answer<'_>, l
             Kind::Thinking { signature: Some(signature), redacted, .. } => {
                 *signature = sealed(signature, *redacted, from, answer);
             }
-            // It would come back as one of Anthropic's own, which has signed no such thought.
-            Kind::Thinking { signature: signature @ None, .. } if to == Wire::Anthropic => {
+            Kind::Thinking { signature: signature @ None, .. } if wants_signed(to) => {
                 *signature = Some(sealed("", false, from, answer));
             }
             Kind::Call { id, name, arguments, custom } => {

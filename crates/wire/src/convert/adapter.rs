@@ -2,7 +2,7 @@
 
 use super::{
     Answer, PARTS_MAX,
-    adapt::{made_id, sealed, unwrapped},
+    adapt::{made_id, sealed, unwrapped, wants_signed},
     names::fit_id,
 };
 use crate::{
@@ -91,8 +91,7 @@ impl Adapter {
                 if let Some(arguments) = self.wrapped.take() {
                     give(Event::Delta(Delta::Text(unwrapped(&arguments))));
                 }
-                // Unsigned, it would come back as one of Anthropic's own.
-                let unsigned = std::mem::take(&mut self.thought) && to == Wire::Anthropic && from != to;
+                let unsigned = std::mem::take(&mut self.thought) && wants_signed(to) && from != to;
                 if let Some(signature) = self.signature.take().or_else(|| unsigned.then(String::new)) {
                     give(Event::Delta(Delta::Signature(sealed(&signature, self.redacted, from, answer))));
                 }

@@ -280,6 +280,37 @@ fn a_thought_that_nobody_signed_is_not_taken_for_anthropics_own() {
     }
 }
 
+/// The same on the Responses wire, for clients that keep a thought without its id; those that asked for no signature are
+/// shown none.
+#[test]
+fn a_thought_that_nobody_signed_is_not_taken_for_openais_own() {
+    let mut said = ended(C, "stop");
+    said["choices"][0]["message"]["reasoning_content"] = json!("hm");
+    let bytes = sse(&[
+        json!({ "choices": [{ "index": 0, "delta": { "reasoning_content": "hm" } }] }),
+        json!({ "choices": [{ "index": 0, "delta": { "content": "a" }, "finish_reason": "stop" }] }),
+    ]) + "data: [DONE]\n\n";
+    for (include, kept) in [(json!(["reasoning.encrypted_content"]), true), (json!([]), false)] {
+        let first = json!({ "model": "m", "include": include, "input": "hi" }).to_string();
+        let memory = request(R, C, first.as_bytes(), &Asked::default(), Quirks::default()).unwrap().memory;
+        let whole = value(&response(C, R, said.to_string().as_bytes(), &answer(&memory)).unwrap().bytes);
+        let (mut stream, mut out) = (Stream::new(C, R, &answer(&memory)), Vec::new());
+        stream.feed(bytes.as_bytes(), &mut out).unwrap();
+        stream.finish(&mut out).unwrap();
+        let events: Vec<Value> = frames(&out).iter().map(|frame| value(frame)).collect();
+        let done = events.iter().find(|event| event["type"] == "response.output_item.done").unwrap();
+        assert_eq!(whole["output"][0]["summary"][0]["text"], "hm");
+        for thought in [&whole["output"][0], &done["item"]] {
+            let mut thought = thought.clone();
+            thought.as_object_mut().unwrap().remove("id");
+            assert_eq!(thought.get("encrypted_content").is_some(), kept, "{thought}");
+            let body = json!({ "model": "m", "input": ["hi", thought, "and?"] }).to_string();
+            let edits = crate::recode::strip_sealed(body.as_bytes(), |_| crate::recode::Issuer::Unknown).edits;
+            assert_eq!(edits.len(), usize::from(kept), "it goes before OpenAI could see it");
+        }
+    }
+}
+
 /// Row 20.
 #[test]
 fn usage_comes_to_those_who_asked_for_it() {
