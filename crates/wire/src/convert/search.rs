@@ -25,7 +25,8 @@ pub(super) fn fit(request: &mut Request, to: Wire, quirks: Quirks, loss: &mut Lo
                 Some(Choice::Named(names)) if beside => names.iter().any(|name| whole.get("name").str() == Some(name)),
                 Some(Choice::Required) => !beside,
                 Some(Choice::Named(_)) => true,
-                Some(Choice::Auto | Choice::None) | None => false,
+                Some(Choice::Auto | Choice::None) => false,
+                None => is_forced(request.extra.rest.get("tool_choice"), beside),
             };
             if forced {
                 return Err(Refused::unsupported(&extra.at, why));
@@ -35,6 +36,15 @@ pub(super) fn fit(request: &mut Request, to: Wire, quirks: Quirks, loss: &mut Lo
     }
     request.tools.retain(|tool| !matches!(tool, Tool::WebSearch { .. }));
     Ok(())
+}
+
+/// Whether a choice that stands as it came, having no place in the IR, wants a search made that the target cannot make
+/// (beside functions, or at all): it names the search, or tools of which one must be called.
+fn is_forced(choice: &Json, beside: bool) -> bool {
+    let searches = |tool: &Json| tool.get("type").str().is_some_and(|kind| kind.starts_with("web_search"));
+    let required = choice.get("mode").str() == Some("required");
+    searches(choice)
+        || required && (!beside || matches!(choice.get("tools"), Json::Array(tools) if tools.iter().any(searches)))
 }
 
 /// The search tool of another wire, as `to` has it: what holds its options, on Chat. Options without a place are named.

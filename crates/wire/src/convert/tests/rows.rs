@@ -276,6 +276,28 @@ fn gemini_does_not_search_beside_functions() {
     assert_eq!(refused(A, G, &forced, Quirks::default()), "/tools/1");
 }
 
+/// Row 66: a choice of Responses' that has no place elsewhere may want a search too.
+#[test]
+fn a_search_that_must_be_made_is_not_left_out() {
+    const NAMED: [&str; 4] = ["/tools/1", "/tool_choice/mode", "/tool_choice/tools", "/tool_choice/type"];
+    let function = json!({ "type": "function", "name": "f" });
+    let listing = |mode: &str, tools: &[Value]| json!({ "type": "allowed_tools", "mode": mode, "tools": tools });
+    let none = Quirks { web_search: false, ..Quirks::default() };
+    for kind in ["web_search", "web_search_preview"] {
+        let search = json!({ "type": kind });
+        let with = |choice: &Value| json!({ "input": "hi", "tools": [{ "type": "function", "name": "f", "parameters": {} }, search], "tool_choice": choice });
+        for choice in [search.clone(), listing("required", &[function.clone(), search.clone()])] {
+            assert_eq!(refused(R, G, &with(&choice), Quirks::default()), "/tools/1", "beside functions: {choice}");
+            assert_eq!(refused(R, C, &with(&choice), none), "/tools/1", "by one who does not search: {choice}");
+        }
+        let may = with(&listing("auto", &[function.clone(), search.clone()]));
+        assert_eq!(lost(R, G, &may), NAMED);
+        let other = with(&listing("required", std::slice::from_ref(&function)));
+        assert_eq!(lost(R, G, &other), NAMED, "the tool that must be called is there");
+        assert_eq!(refused(R, C, &other, none), "/tools/1");
+    }
+}
+
 /// Row 76: Gemini's third generation takes no call of the history unsigned, and is told by the name that is sent.
 #[test]
 fn a_call_that_no_thought_of_geminis_signed_gets_a_word_for_its_signature() {
