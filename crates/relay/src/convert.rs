@@ -7,7 +7,7 @@
 use crate::{attempt::request, ingress::route::Metered, upstream, wire_of};
 use bytes::Bytes;
 use domain::{
-    catalog::{Catalog, Endpoint, GlobalModel, Model, Route},
+    catalog::{Catalog, Endpoint, GlobalModel, Route},
     fault::{Fault, Kind},
     format::{ConversionLoss, RequestType},
     ids::ProviderKeyId,
@@ -185,10 +185,9 @@ impl Conversions {
         let wire = wire_of(route.endpoint.api_format.family());
         let issuers = self.issuers();
         let issuer = (!issuers.is_empty()).then(|| self.issuer(route.key.id)).filter(|issuer| issuers.contains(issuer));
-        // Told by the name that is sent, whatever name the client asks by.
-        let Model { provider_model_name, aliases, .. } = &*route.model;
-        let names = aliases.iter().map(|alias| &alias.name).chain([provider_model_name]);
-        let signed_calls = wire == Wire::Gemini && names.into_iter().any(|name| codec::signs_calls(name));
+        // Told by the names that may be sent to this endpoint, whatever name the client asks by.
+        let names = (wire == Wire::Gemini).then(|| route.model.upstream_names(&route.endpoint, None));
+        let signed_calls = names.is_some_and(|names| names.iter().any(|name| codec::signs_calls(name)));
         Target { wire, quirks: Quirks { signed_calls, ..quirks(&route.endpoint) }, issuer }
     }
 

@@ -119,8 +119,8 @@ pub struct Quirks {
     pub sampling: bool,
     /// Searches the web when it is asked to.
     pub web_search: bool,
-    /// Gemini: refuses a call of the history that no thought has signed. One that is asked for by such a name
-    /// ([`signs_calls`]) does so in any case.
+    /// Gemini: refuses a call of the history that no thought has signed. Without [`Asked::model`], one that the body
+    /// names so ([`signs_calls`]) does in any case.
     pub signed_calls: bool,
     /// Gemini: takes JSON Schema (`parametersJsonSchema`); false for the subset of `OpenAPI` alone.
     pub json_schema: bool,
@@ -212,6 +212,8 @@ pub fn request(from: Wire, to: Wire, body: &[u8], asked: &Asked<'_>, quirks: Qui
     if let Some(model) = asked.model {
         model.clone_into(&mut request.model);
     }
+    let signed_calls = quirks.signed_calls || (asked.model.is_none() && signs_calls(&request.model));
+    let quirks = Quirks { signed_calls, ..quirks };
     let mut memory = Memory::default();
     if from != to {
         memory = Memory { echo, ..adapt::request(&mut request, to, asked, quirks, &mut loss)? };

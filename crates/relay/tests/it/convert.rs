@@ -2,6 +2,7 @@
 
 use crate::support::{CLIENT_KEY, MODEL, PROVIDER_KEY, WIRES, gateway, post, request, scripted};
 use domain::{
+    catalog::Alias,
     format::{ApiFormat, Status, UsageSource},
     money::NanoUsd,
     price::TokenCounts,
@@ -19,15 +20,30 @@ async fn a_call_of_the_history_is_signed_for_the_model_that_is_sent_and_not_for_
         { "role": "user", "content": "how is Oslo?" }, { "role": "assistant", "content": [call] },
         { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "call_1", "content": "rain" }] },
     ]);
-    for (name, want) in [("gemini-3-pro", json!("skip_thought_signature_validator")), ("gemini-2.5-pro", Value::Null)] {
+    let signed = json!("skip_thought_signature_validator");
+    // An alias counts where it may be sent.
+    for (name, alias, want) in [
+        ("gemini-3-pro", None, &signed),
+        ("gemini-2.5-pro", None, &Value::Null),
+        ("gemini-2.5-pro", Some(ApiFormat::Gemini), &signed),
+        ("gemini-2.5-pro", Some(ApiFormat::OpenAi), &Value::Null),
+    ] {
+        let alias = alias.map(|format| Alias {
+            name: "gemini-flash-latest".to_owned(),
+            priority: 1,
+            api_formats: Some(vec![format]),
+        });
         let upstream = scripted([answer()]);
         let gw = gateway()
             .upstream(ApiFormat::Gemini, &upstream)
-            .with(|builder| builder.parts.models[0].provider_model_name = name.to_owned())
+            .with(|builder| {
+                builder.parts.models[0].provider_model_name = name.to_owned();
+                builder.parts.models[0].aliases.extend(alias.clone());
+            })
             .start();
         assert_eq!(gw.post(&path, &body).await.status, 200);
         let sent = upstream.requests()[0].json();
-        assert_eq!(sent["contents"][1]["parts"][0]["thoughtSignature"], want, "{name}: {sent}");
+        assert_eq!(&sent["contents"][1]["parts"][0]["thoughtSignature"], want, "{name}: {sent}");
     }
 }
 

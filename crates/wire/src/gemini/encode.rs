@@ -39,7 +39,7 @@ pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Res
         let contents = turns.iter().map(|turn| same_turn(turn, &names, loss));
         contents.collect::<Result<Vec<_>, _>>()?
     } else {
-        merged(turns, &names, quirks.signed_calls || signs_calls(&request.model), loss)?
+        merged(turns, &names, quirks.signed_calls, loss)?
     };
     body.put("contents", contents);
     put_params(request, WIRE, quirks, &mut body, loss)?;
@@ -53,9 +53,17 @@ pub(crate) fn request(request: &Request, quirks: Quirks, loss: &mut Loss) -> Res
     Ok(body)
 }
 
-/// Whether a model refuses a call of the history that no thought has signed: Gemini's do from the third generation on.
+/// Whether a model refuses a call of the history that no thought has signed: Gemini's do from the third generation on, and
+/// such is the latest of each kind (`gemini-flash-latest`).
 pub fn signs_calls(model: &str) -> bool {
-    model.contains("gemini-3")
+    model.split("gemini-").skip(1).any(|kind| {
+        let digits = kind.len() - kind.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+        match &kind[..digits] {
+            "" => kind.ends_with("-latest"),
+            // One that no number holds is no lower.
+            generation => generation.parse::<u32>().map_or(true, |generation| generation >= 3),
+        }
+    })
 }
 
 fn same_turn(turn: &Turn, names: &CallNames<'_>, loss: &mut Loss) -> Result<Json, Refused> {

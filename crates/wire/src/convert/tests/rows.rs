@@ -7,7 +7,7 @@ use crate::{
     Wire,
     convert::{
         Asked, Ending, Memory, Quirks, Refused, Wanted, count_request, counted, embed_request, embedded, request,
-        response,
+        response, signs_calls,
     },
 };
 
@@ -324,6 +324,34 @@ fn a_call_that_no_thought_of_geminis_signed_gets_a_word_for_its_signature() {
             "{model}: the first alone"
         );
     }
+}
+
+/// Row 76.
+#[test]
+fn a_model_that_wants_calls_signed_is_told_by_its_generation() {
+    let yes = [
+        "gemini-3-pro",
+        "models/gemini-3.1-flash",
+        "gemini-4-pro",
+        "gemini-12",
+        "gemini-flash-latest",
+        "gemini-pro-latest",
+    ];
+    let no = ["gemini-2.5-pro", "gemini-1.5-pro-latest", "gemini-exp-1206", "gpt-latest", "claude-3", ""];
+    assert_eq!((yes.map(signs_calls), no.map(signs_calls)), ([true; 6], [false; 6]));
+}
+
+/// A name that is not sent decides nothing: the body's counts where no other is told.
+#[test]
+fn a_model_that_is_asked_by_another_name_does_not_count_by_it() {
+    let body = json!({ "model": "m", "max_tokens": 99, "messages": [
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": [{ "type": "tool_use", "id": "a", "name": "f", "input": {} }] },
+        { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "a", "content": "r" }] },
+    ] });
+    let asked = Asked { model: Some("gemini-3-pro"), ..Asked::default() };
+    let there = request(A, G, body.to_string().as_bytes(), &asked, Quirks::default()).unwrap();
+    assert_eq!(value(&there.bytes)["contents"][1]["parts"][0]["thoughtSignature"], Value::Null);
 }
 
 /// Row 85.
