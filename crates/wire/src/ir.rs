@@ -32,7 +32,7 @@ pub(crate) struct Part {
     pub(crate) kind: Kind,
     pub(crate) extra: Extra,
     /// The item of the Responses wire that begins with this part, where one item holds several parts; of a call that
-    /// is to be written on that wire, where its tool is.
+    /// is to be written on that wire, where its tool is. Of a thought on the Chat wire, the member that says it again.
     pub(crate) item: Option<Box<Extra>>,
     /// What an answer's text rests on, where it goes to another wire.
     pub(crate) citations: Vec<Citation>,

@@ -143,11 +143,22 @@ fn piece(mut item: Json, at: &str) -> Part {
 pub(crate) const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
 
 fn thoughts(message: &mut Json, at: &str, parts: &mut Vec<Part>) {
-    let name = if message.get(THOUGHTS[0]).str().is_some() { THOUGHTS[0] } else { THOUGHTS[1] };
-    if let Some(text) = message.take_str(name) {
-        let kind = Kind::Thinking { texts: vec![text], signature: None, redacted: false };
-        parts.push(part(kind, &format!("{at}/{name}"), Json::empty()));
+    let mut said: Vec<_> = THOUGHTS.iter().filter_map(|name| Some((*name, message.take_str(name)?))).collect();
+    // Some say it under both names, or nothing under one.
+    said.sort_by_key(|(_, text)| text.is_empty());
+    let mut said = said.into_iter();
+    let Some((name, text)) = said.next() else { return };
+    let mut again = Json::empty();
+    match said.next() {
+        Some((other, same)) if same.is_empty() || same == text => again.put(other, same),
+        Some((other, more)) => message.put(other, more),
+        None => {}
     }
+    let kind = Kind::Thinking { texts: vec![text], signature: None, redacted: false };
+    let mut thought = part(kind, &format!("{at}/{name}"), Json::empty());
+    // Only this wire says it twice.
+    thought.item = (!again.is_void()).then(|| Box::new(Extra::new(WIRE, at, again)));
+    parts.push(thought);
 }
 
 /// Takes what only an assistant says: a refusal, and calls.

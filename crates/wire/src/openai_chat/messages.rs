@@ -158,6 +158,9 @@ pub(super) fn fill(
                 let last = part.extra.at.rsplit('/').next();
                 let name = THOUGHTS.into_iter().find(|name| last == Some(*name)).unwrap_or(THOUGHTS[0]);
                 message.put(name, texts.join("\n\n"));
+                if let Some(again) = part.item.as_ref().filter(|_| part.extra.wire == WIRE) {
+                    message.add(again.rest.members());
+                }
             }
             Kind::Call { .. } => calls.push(call(part, loss)),
             Kind::Result { .. } => part.extra.lose("", "a result among other content", loss),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{answer, answered, frames, sse, stream, value};
+use super::support::{answer, answered, asked, frames, said, sse, stream, value, whole};
 use crate::{
     Wire,
     convert::{Asked, Memory, Quirks, Stream, request, response},
@@ -338,4 +338,28 @@ fn thoughts_are_read_under_either_name() {
         let (same, _) = super::support::answered(C, C, body.as_bytes());
         assert_eq!(value(&same)["choices"][0]["message"], message, "{name}");
     }
+}
+
+/// Row 73: some say a thought under both names, or nothing under one; this wire says it again as it came.
+#[test]
+fn thoughts_are_read_once_where_both_names_are_there() {
+    for (first, second, want) in [("", "hm", "hm"), ("hm", "hm", "hm"), ("hm", "", "hm")] {
+        let message = json!({ "role": "assistant", "content": "a", "reasoning_content": first, "reasoning": second });
+        let body = json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] }).to_string();
+        for to in [A, R, G] {
+            let (bytes, loss) = answered(C, to, body.as_bytes());
+            assert_eq!(said(&whole(to, &bytes)).thoughts, want, "{to:?}: {message}");
+            assert_eq!(loss.items(), [], "{to:?}: {message}");
+        }
+        let (same, _) = answered(C, C, body.as_bytes());
+        assert_eq!(value(&same)["choices"][0]["message"], message);
+        let history = json!({ "model": "m", "messages": [message] });
+        assert_eq!(asked(C, C, &history)["messages"][0], message);
+    }
+    let message = json!({ "role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning": "so" });
+    let body = json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] }).to_string();
+    let (_, loss) = answered(C, R, body.as_bytes());
+    let lost: Vec<&str> = loss.items().iter().map(|lost| lost.pointer.as_str()).collect();
+    assert_eq!(lost, ["/choices/0/message/reasoning"], "another thought is not said again");
+    assert_eq!(value(&answered(C, C, body.as_bytes()).0)["choices"][0]["message"], message);
 }
