@@ -59,10 +59,12 @@ impl Adapter {
                 let wrapped = answer.memory.customs.contains(&name);
                 self.wrapped = wrapped.then(String::new);
                 self.text = false;
-                if let Some((signature, _)) = self.trail.take() {
+                if let Some((signature, place)) = self.trail.take() {
+                    give_place(place, &mut give);
                     give(Event::Open(Opening::Redacted));
                     give(Event::Delta(Delta::Signature(sealed(&signature, true, from, answer))));
                     give(Event::Close);
+                    give_place(self.place.clone(), &mut give);
                 }
                 let mut id = id.unwrap_or_else(|| made_id(answer, self.calls));
                 fit_id(&mut id, to);
@@ -121,5 +123,11 @@ impl Adapter {
     pub(crate) fn held(&self) -> usize {
         let trail = self.trail.as_ref().map(|(signature, _)| signature);
         [self.wrapped.as_ref(), self.signature.as_ref(), trail].into_iter().flatten().map(String::len).sum()
+    }
+}
+
+fn give_place(place: Option<Place>, give: &mut impl FnMut(Event)) {
+    if let Some(place) = place {
+        give(Event::Place(place));
     }
 }

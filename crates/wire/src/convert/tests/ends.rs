@@ -363,3 +363,16 @@ fn thoughts_are_read_once_where_both_names_are_there() {
     assert_eq!(lost, ["/choices/0/message/reasoning"], "another thought is not said again");
     assert_eq!(value(&answered(C, C, body.as_bytes()).0)["choices"][0]["message"], message);
 }
+
+/// Row 74: a signature before a call stands where it came, not where the call does.
+#[test]
+fn a_signature_between_a_text_and_a_call_is_named_by_its_own_place() {
+    let parts = json!([{ "text": "", "thoughtSignature": "s" }, { "functionCall": { "name": "f", "args": {} } }]);
+    let bytes = sse(&[
+        json!({ "candidates": [{ "content": { "parts": [{ "text": "a" }] } }] }),
+        json!({ "candidates": [{ "content": { "parts": parts }, "finishReason": "STOP" }] }),
+    ]);
+    let (_, _, loss, _) = stream(G, C, [bytes.as_bytes()]);
+    let lost: Vec<&str> = loss.items().iter().map(|lost| lost.pointer.as_str()).collect();
+    assert_eq!(lost, ["/candidates/0/content/parts/0/thoughtSignature"]);
+}
