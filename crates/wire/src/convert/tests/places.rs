@@ -46,6 +46,8 @@ fn adorn(value: &mut Value, picks: &[usize]) {
 
 fn resolves(loss: &Loss, source: &Value) -> Result<(), TestCaseError> {
     for lost in loss.items() {
+        // That is the whole document, and what a place that is missing comes to.
+        prop_assert!(!lost.pointer.is_empty(), "{} in {source}", lost.reason);
         prop_assert!(source.pointer(&lost.pointer).is_some(), "{}: {} in {source}", lost.pointer, lost.reason);
     }
     Ok(())
@@ -211,11 +213,34 @@ fn enrich_event(wire: Wire, event: &mut Value) {
     }
 }
 
+/// The parts of several of Gemini's events in one, as `joins` says.
+fn joined(events: Vec<Value>, joins: &[bool]) -> Vec<Value> {
+    let mut out: Vec<Value> = Vec::new();
+    let mut joins = joins.iter().cycle();
+    for mut event in events {
+        match out.last_mut() {
+            Some(last) if *joins.next().unwrap() => {
+                let mut parts = last["candidates"][0]["content"]["parts"].take();
+                let more = event["candidates"][0]["content"]["parts"].take();
+                parts.as_array_mut().unwrap().extend(more.as_array().unwrap().clone());
+                event["candidates"][0]["content"]["parts"] = parts;
+                *last = event;
+            }
+            _ => out.push(event),
+        }
+    }
+    out
+}
+
 /// The events of a stream, and those of a second answer beside the first.
-fn events(wire: Wire, spoken: &Spoken, picks: &[usize]) -> Vec<Value> {
+fn events(wire: Wire, spoken: &Spoken, picks: &[usize], joins: &[bool]) -> Vec<Value> {
     let mut events = Vec::new();
-    for frame in frames(&spoken.stream(wire)).iter().filter(|frame| *frame != b"[DONE]") {
-        let mut event = value(frame);
+    let spoken = frames(&spoken.stream(wire));
+    let mut said: Vec<Value> = spoken.iter().filter(|frame| *frame != b"[DONE]").map(|frame| value(frame)).collect();
+    if wire == Wire::Gemini {
+        said = joined(said, joins);
+    }
+    for mut event in said {
         enrich_event(wire, &mut event);
         let list = if wire == Wire::Gemini { "candidates" } else { "choices" };
         let second = event.get(list).filter(|all| all[0].is_object()).map(|_| {
@@ -231,6 +256,12 @@ fn events(wire: Wire, spoken: &Spoken, picks: &[usize]) -> Vec<Value> {
         adorn(&mut events[pick % count], &[pick / count]);
     }
     events
+}
+
+/// What of an event holds members of the answer itself.
+fn wholes(event: &Value) -> [&Value; 4] {
+    let end = if event["type"] == "message_delta" { &event["delta"] } else { event };
+    [event, end, &event["response"], &event["message"]]
 }
 
 fn given(memory: &Memory, show_thoughts: bool) -> Answer<'_> {
@@ -283,8 +314,9 @@ proptest! {
     #[test]
     fn a_loss_of_a_stream_points_into_it(
         (from, to) in pair(), spoken in spoken(), picks in vec(any::<usize>(), 0..4), show in any::<bool>(),
+        joins in vec(any::<bool>(), 1..4),
     ) {
-        let events = events(from, &spoken, &picks);
+        let events = events(from, &spoken, &picks, &joins);
         let mut whole = spoken.whole(from);
         if from != Wire::Anthropic {
             enrich(from, &mut whole);
@@ -297,7 +329,12 @@ proptest! {
             let place = lost.pointer.split(&format!("/{NEW}")).next().unwrap();
             // Gemini's events are whole answers: its parts are numbered within one, and its answers by what they say.
             let alone = place.replacen("/candidates/1", "/candidates/0", 1);
-            let found = whole.pointer(place).is_some() || events.iter().any(|event| event.pointer(&alone).is_some());
+            let within = |event: &Value| match alone.as_str() {
+                "" => wholes(event).iter().any(|answer| answer.get(NEW).is_some()),
+                alone => event.pointer(alone).is_some(),
+            };
+            let adds_up = from != Wire::Gemini && !place.is_empty() && whole.pointer(place).is_some();
+            let found = !lost.pointer.is_empty() && (adds_up || events.iter().any(within));
             prop_assert!(found, "{}: {} in {whole}", lost.pointer, lost.reason);
         }
     }

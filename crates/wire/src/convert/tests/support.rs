@@ -22,7 +22,7 @@ pub(super) fn many() -> ProptestConfig {
 
 /// A tenth of that, where a case is large.
 pub(super) fn some() -> ProptestConfig {
-    ProptestConfig { cases: many().cases / 10, ..many() }
+    ProptestConfig { cases: (many().cases / 10).max(1), ..many() }
 }
 
 pub(super) const WIRES: [Wire; 4] = [Wire::Anthropic, Wire::Chat, Wire::Responses, Wire::Gemini];
