@@ -82,6 +82,9 @@ impl Decoder {
         let mut delta = choice.take("delta").unwrap_or_default();
         // Some say it under both names.
         let [thought, again] = THOUGHTS.map(|name| delta.take_str(name).filter(|text| !text.is_empty()));
+        if thought.is_some() && again.is_some() && thought != again {
+            loss.add(step(MESSAGE, THOUGHTS[1]), "only the source format has it");
+        }
         if let Some(text) = thought.or(again) {
             self.text(THOUGHT, Opening::Thinking, text, out)?;
         }

@@ -362,6 +362,9 @@ fn thoughts_are_read_once_where_both_names_are_there() {
     let lost: Vec<&str> = loss.items().iter().map(|lost| lost.pointer.as_str()).collect();
     assert_eq!(lost, ["/choices/0/message/reasoning"], "another thought is not said again");
     assert_eq!(value(&answered(C, C, body.as_bytes()).0)["choices"][0]["message"], message);
+    let chunk = json!({ "choices": [{ "index": 0, "delta": message, "finish_reason": "stop" }] });
+    let (_, _, loss, _) = stream(C, R, [sse(&[chunk]).as_bytes()]);
+    assert_eq!(loss.items()[0].pointer, "/choices/0/message/reasoning", "nor in a stream");
 }
 
 /// Row 74: a signature before a call stands where it came, not where the call does.
