@@ -39,7 +39,8 @@ pub(crate) fn echo(body: &Json) -> Members {
     members.cloned().collect()
 }
 
-/// Takes out of an answer what its request said, and the time it was done at: neither tells the client anything.
+/// Takes out of an answer what its request said, the time it was done at, and what its tools used where they used none of
+/// it: that tells the client nothing.
 pub(crate) fn drop_echo(answer: &mut Json) {
     const MORE: [&str; 8] = [
         "background",
@@ -53,5 +54,21 @@ pub(crate) fn drop_echo(answer: &mut Json) {
     ];
     for name in REPEATED.iter().chain(&MORE) {
         answer.take(name);
+    }
+    if let Some(used) = answer.take("tool_usage").and_then(counted) {
+        answer.put("tool_usage", used);
+    }
+}
+
+/// What is left of counts without those of zero.
+fn counted(counts: Json) -> Option<Json> {
+    match counts {
+        Json::Number(number) if number.as_f64() == Some(0.0) => None,
+        Json::Object(members) => {
+            let members: Members =
+                members.into_iter().filter_map(|(name, value)| Some((name, counted(value)?))).collect();
+            (!members.is_empty()).then_some(Json::Object(members))
+        }
+        value => Some(value),
     }
 }

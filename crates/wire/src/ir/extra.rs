@@ -85,7 +85,7 @@ impl Place {
 /// object hold nothing.
 fn report(wire: Wire, value: &Json, at: &str, depth: usize, loss: &mut Loss) {
     for (name, value) in value.members() {
-        if value.is_void() || says_nothing(wire, at, name, value) || counts_nothing(at, name, value) {
+        if value.is_void() || says_nothing(wire, at, name, value) {
             continue;
         }
         let below = step(at, name);
@@ -146,23 +146,10 @@ fn says_nothing(wire: Wire, at: &str, name: &str, value: &Json) -> bool {
     }
 }
 
-/// Counts of what was used, all of them zero.
-fn counts_nothing(at: &str, name: &str, value: &Json) -> bool {
-    fn is_zero(value: &Json) -> bool {
-        match value {
-            Json::Number(number) => number.as_f64() == Some(0.0),
-            Json::Object(members) => members.iter().all(|(_, value)| is_zero(value)),
-            value => value.is_void(),
-        }
-    }
-    (name.ends_with("_usage") || at.contains("_usage")) && is_zero(value)
-}
-
 /// Names what a stream's event has beside the members that are `known`.
 pub(crate) fn rest(value: &Json, at: &str, known: &[&str], loss: &mut Loss) {
     for (name, value) in value.members() {
-        let says = !value.is_void() && !counts_nothing(at, name, value);
-        if says && !known.contains(&name.as_str()) && !loss.knows(at, name) {
+        if !value.is_void() && !known.contains(&name.as_str()) && !loss.knows(at, name) {
             loss.add(step(at, name), ONLY_SOURCE);
         }
     }

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::support::{answered, sse, stream};
-use crate::Wire;
+use crate::{
+    Wire,
+    convert::{Asked, Quirks, request},
+};
 
 const A: Wire = Wire::Anthropic;
 const C: Wire = Wire::Chat;
@@ -161,4 +164,12 @@ fn what_a_whole_answer_says_beside_the_carried_is_named() {
         lost(A, C, &body),
         ["/content/0/caller/tool_id", "/content/0/caller/type", "/content/0/status", "/stop_sequence",]
     );
+}
+
+#[test]
+fn a_bound_of_zero_is_no_count_of_zero() {
+    let asked = json!({ "model": "m", "input": "hi", "max_tool_usage": 0, "tool_usage": { "most": 0 } }).to_string();
+    let there = request(R, A, asked.as_bytes(), &Asked::default(), Quirks::default()).unwrap();
+    let lost: Vec<&str> = there.loss.items().iter().map(|lost| lost.pointer.as_str()).collect();
+    assert_eq!(lost, ["/max_tool_usage", "/tool_usage/most"]);
 }
