@@ -93,8 +93,8 @@ from the first request until the process is quiet again, so that what the gatewa
 - **nginx**: `proxy_pass` with kept connections and `proxy_buffering off`, a worker per core, no access log.
 - **tollgate**: `tollgate serve` with its defaults and everything on: a client key with rate limit, concurrency limit and quota,
   two providers with two keys each, a model name that is edited in every request, prices, journal, shipping to SQLite, logs.
-- Floor and gateway are built by one command, with the recorded profile that `make run` uses (`pgo/`). It was recorded of the
-  gateway under these workloads and under the official SDKs.
+- The gateway is what `make run` builds, with the recorded profile of `pgo/`, recorded under these workloads and the official
+  SDKs. The floor is built with the same options; the profile knows of it what it shares with the gateway.
 ";
 
 #[cfg(test)]
