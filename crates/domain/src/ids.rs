@@ -104,8 +104,7 @@ impl IdText {
 pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
 /// Hashes ids, whose last bits are random already: a request looks up dozens, and the standard hasher would take most of
-/// the time of it. Not for what a caller can put into a map: whoever chooses keys
-/// can make them meet.
+/// the time of it. Not for what a caller can put into a map: whoever chooses keys can make them meet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct IdHasher(u64);
 

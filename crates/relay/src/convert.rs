@@ -329,10 +329,12 @@ struct Counted<'c> {
 
 impl Conversion for Counted<'_> {
     fn carries(&self, route: &Route) -> bool {
-        let target = self.conversions.target(route);
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.conversions.concerns(route) && !targets.contains(&target) {
-            targets.push(target);
+        if self.conversions.concerns(route) {
+            let target = self.conversions.target(route);
+            let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
         }
         true
     }
