@@ -101,7 +101,10 @@ impl IdText {
 }
 
 /// What is looked up by an id, or by another thing that only operators choose.
-pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+pub type IdMap<K, V> = HashMap<K, V, BuildIdHasher>;
+
+/// For maps of another library that are looked up by such things.
+pub type BuildIdHasher = BuildHasherDefault<IdHasher>;
 
 /// Hashes ids, whose last bits are random already: a request looks up dozens, and the standard hasher would take most of
 /// the time of it. Not for what a caller can put into a map: whoever chooses keys can make them meet.

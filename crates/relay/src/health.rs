@@ -11,7 +11,7 @@ pub(crate) use queue::{Held, Line, Place, Queue};
 use crate::limiter::Local;
 use domain::{
     catalog::{Catalog, ProviderKey, Route},
-    ids::{EndpointId, GlobalModelId, IdHasher, ModelId, ProviderKeyId},
+    ids::{BuildIdHasher, EndpointId, GlobalModelId, ModelId, ProviderKeyId},
     ledger::Ledger,
     limit::key::{At, KeyCounts},
     ports::{Busy, Clock, Directory, Limiter, Room},
@@ -27,7 +27,6 @@ use domain::{
 };
 use std::{
     cell::Cell,
-    hash::BuildHasherDefault,
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -90,7 +89,7 @@ impl Drop for Stated<'_> {
     }
 }
 
-type Keys = papaya::HashMap<ProviderKeyId, Arc<Key>, BuildHasherDefault<IdHasher>>;
+type Keys = papaya::HashMap<ProviderKeyId, Arc<Key>, BuildIdHasher>;
 
 /// Live state of all provider keys.
 pub struct Health {
@@ -100,7 +99,7 @@ pub struct Health {
     affinity: Mutex<Table>,
     blame: Mutex<Blame>,
     /// Models that upstreams did not know, and how often in a row.
-    unknown: papaya::HashMap<ModelId, AtomicU32, BuildHasherDefault<IdHasher>>,
+    unknown: papaya::HashMap<ModelId, AtomicU32, BuildIdHasher>,
     any_unknown: AtomicBool,
     /// The first opening of a circuit, in microseconds.
     first_rest_us: i64,
@@ -362,7 +361,7 @@ fn room(state: &KeyState, key: &ProviderKey, in_flight: u32, cold: bool, now_us:
 /// Live state at one instant, read candidate by candidate.
 pub struct View<'a> {
     health: &'a Health,
-    keys: papaya::HashMapRef<'a, ProviderKeyId, Arc<Key>, BuildHasherDefault<IdHasher>, papaya::LocalGuard<'a>>,
+    keys: papaya::HashMapRef<'a, ProviderKeyId, Arc<Key>, BuildIdHasher, papaya::LocalGuard<'a>>,
     /// A suspect proves nothing by a probe.
     may_probe: bool,
     reserves: bool,

@@ -2,7 +2,7 @@
 
 use domain::{
     catalog::Route,
-    ids::{ClientKeyId, EndpointId, IdHasher, ProviderId, ProviderKeyId},
+    ids::{BuildIdHasher, ClientKeyId, EndpointId, ProviderId, ProviderKeyId},
     limit::{
         concurrency::{Permit, Slots},
         key::{At, KeyCounts},
@@ -14,13 +14,13 @@ use domain::{
 };
 use jiff::tz::TimeZone;
 use std::{
-    hash::{BuildHasherDefault, Hash},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 /// Counters of one kind of thing, made when first used.
-struct PerId<K, V>(papaya::HashMap<K, Arc<V>, BuildHasherDefault<IdHasher>>);
+struct PerId<K, V>(papaya::HashMap<K, Arc<V>, BuildIdHasher>);
 
 impl<K: Hash + Eq + Copy, V: Default> PerId<K, V> {
     fn new() -> Self {

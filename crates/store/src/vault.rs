@@ -17,7 +17,7 @@ use chacha20poly1305::{
 };
 use domain::{
     catalog::{Endpoint, ProviderKey},
-    ids::{IdHasher, ProviderKeyId},
+    ids::{BuildIdHasher, ProviderKeyId},
     ports::{CannotOpen, Keyring},
     secret::{Sealed, Secret},
 };
@@ -25,7 +25,6 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use std::{
     fmt, fs,
-    hash::BuildHasherDefault,
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -202,7 +201,7 @@ pub struct Vault {
     /// Where another master key takes the place of the one in force.
     file: Option<PathBuf>,
     /// Credentials that requests have used, so that not every request opens one.
-    open: papaya::HashMap<ProviderKeyId, Open, BuildHasherDefault<IdHasher>>,
+    open: papaya::HashMap<ProviderKeyId, Open, BuildIdHasher>,
 }
 
 /// What a credential was opened from, and what came of it.

@@ -5,12 +5,12 @@
 use super::{Mark, Sizing, size::Output};
 use crate::{
     catalog::{Budget, Catalog, ClientKey, Provider},
-    ids::{ClientKeyId, IdHasher, IdMap, ProviderId, UserId},
+    ids::{BuildIdHasher, ClientKeyId, IdMap, ProviderId, UserId},
     money::NanoUsd,
     records::Account,
 };
 use std::{
-    hash::{BuildHasher as _, BuildHasherDefault},
+    hash::BuildHasher as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -242,7 +242,7 @@ impl Ledger {
 
     fn balances(&self, account: Account) -> MutexGuard<'_, IdMap<Account, Balance>> {
         // Neither the first nor the last bits, which find the place within a shard.
-        let bits = BuildHasherDefault::<IdHasher>::default().hash_one(account).to_le_bytes()[4];
+        let bits = BuildIdHasher::default().hash_one(account).to_le_bytes()[4];
         lock(&self.shards[usize::from(bits) % SHARDS])
     }
 

@@ -50,26 +50,29 @@ fn lower(schema: &mut Json) {
 /// JSON Schema in the subset of `OpenAPI`: references in place, `const` as `enum`, `oneOf` as `anyOf`, and without what
 /// the subset lacks. What changes the meaning is reported where it stands, of a schema that stands at `at`.
 pub(crate) fn to_openapi(schema: &Json, at: &str, loss: &mut Loss) -> Json {
-    Subset { root: schema, root_at: at, loss, left: NODES_MAX }.node(schema, at, 0)
+    Subset { root: schema, root_at: at, loss, left: NODES_MAX, copies: COPIES_MAX }.node(schema, at, 0)
 }
 
 /// Schemas that references may unfold to.
 const NODES_MAX: usize = 10_000;
 /// Depth to which references unfold: a schema may refer to itself.
 const REFERENCES_MAX: usize = 32;
+/// Bytes that references may copy into their places, as [`weight`] counts them.
+const COPIES_MAX: usize = 4 << 20;
 
 struct Subset<'a> {
     root: &'a Json,
     root_at: &'a str,
     loss: &'a mut Loss,
     left: usize,
+    copies: usize,
 }
 
 impl Subset<'_> {
     fn node(&mut self, schema: &Json, at: &str, depth: usize) -> Json {
         const LACKS: &str = "the target's schemas do not have it";
         self.left = self.left.saturating_sub(1);
-        if self.left == 0 || depth > REFERENCES_MAX {
+        if self.left == 0 || self.copies == 0 || depth > REFERENCES_MAX {
             self.loss.add(at, LACKS);
             return crate::ir::object! { "type": "OBJECT" };
         }
@@ -78,6 +81,7 @@ impl Subset<'_> {
             for key in reference.trim_start_matches("#/").split('/') {
                 found = found.get(&key.replace("~1", "/").replace("~0", "~"));
             }
+            self.copies = self.copies.saturating_sub(weight(found));
             let at = format!("{}{}", self.root_at, start(reference.trim_start_matches('#')));
             return self.node(found, &at, depth + 1);
         }
@@ -116,6 +120,17 @@ impl Subset<'_> {
         }
         out
     }
+}
+
+/// About how many bytes a copy takes.
+fn weight(schema: &Json) -> usize {
+    size_of::<Json>()
+        + match schema {
+            Json::String(text) | Json::Raw(text) => text.len(),
+            Json::Array(items) => items.iter().map(weight).sum(),
+            Json::Object(members) => members.iter().map(|(name, value)| name.as_str().len() + weight(value)).sum(),
+            _ => 0,
+        }
 }
 
 /// A list of types: null makes it nullable, several others are choices.

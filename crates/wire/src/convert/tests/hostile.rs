@@ -386,3 +386,20 @@ fn places_of_what_is_lost_below_a_long_name_are_not_built_longer_than_they_are_t
     let bytes = BUILT.get() / (3 * MEMBERS);
     assert!((1..1000).contains(&bytes), "{bytes} bytes for a place");
 }
+
+#[test]
+fn references_to_a_large_schema_copy_it_a_bounded_number_of_times() {
+    const SIZE: usize = 100_000;
+    let large =
+        format!(r#"{{"type":"object","properties":{{"a":{{"type":"string","description":"{}"}}}}}}"#, "d".repeat(SIZE));
+    let uses: Vec<String> = (0..5000).map(|at| format!(r##""p{at}":{{"$ref":"#/$defs/d"}}"##)).collect();
+    let body = format!(
+        r#"{{"messages":[{{"role":"user","content":"a"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{{"type":"object","properties":{{{}}},"$defs":{{"d":{large}}}}}}}}}]}}"#,
+        uses.join(",")
+    );
+    let quirks = Quirks { json_schema: false, ..Quirks::default() };
+    let made = request(Wire::Chat, Wire::Gemini, body.as_bytes(), &Asked::default(), quirks).unwrap();
+    // The first forty or so are there, each with its whole text; the others are told.
+    assert!((10 * SIZE..100 * SIZE).contains(&made.bytes.len()), "{} bytes", made.bytes.len());
+    assert!(made.loss.items().iter().any(|lost| lost.pointer.starts_with("/tools/0/function/parameters")));
+}
