@@ -25,7 +25,7 @@ use tracing_subscriber::{
 /// How long a line waits for others; warnings and errors wait for none.
 const GATHER: Duration = Duration::from_millis(50);
 /// Lines that wait are handed over at once from this size on.
-const ENOUGH: usize = 16 << 10;
+const ENOUGH: usize = 64 << 10;
 /// Lines beyond this are dropped and counted: nobody takes them.
 const WAITING_MAX: usize = 4 << 20;
 /// How long the last lines may take.
@@ -231,9 +231,12 @@ impl Lines {
             return;
         }
         state.waiting.extend_from_slice(line);
-        state.at_once |= urgent || state.waiting.len() >= ENOUGH;
-        if state.asleep || state.at_once {
-            state.asleep = false;
+        let hurried = !state.at_once && (urgent || state.waiting.len() >= ENOUGH);
+        state.at_once |= hurried;
+        let asleep = mem::take(&mut state.asleep);
+        drop(state);
+        // Once, and not before the lock is free: waking costs a request more than its line does.
+        if asleep || hurried {
             self.0.work.notify_one();
         }
     }
@@ -268,7 +271,7 @@ impl Shared {
                 return;
             }
             lines.clear();
-            lines.shrink_to(ENOUGH * 4);
+            lines.shrink_to(ENOUGH * 2);
         }
     }
 }

@@ -6,7 +6,7 @@
 macro_rules! on_db {
     ($db:expr, |$pool:ident| $body:expr) => {
         match $db {
-            $crate::db::Db::Sqlite($pool) => $body,
+            $crate::db::Db::Sqlite($pool, _) => $body,
             $crate::db::Db::Postgres($pool) => $body,
         }
     };
@@ -46,11 +46,13 @@ use sqlx::{
 };
 use std::{str::FromStr, time::Duration};
 
-/// Connections of one process; a gateway on SQLite has one writer at a time anyway.
+/// Connections of one process to read with.
 const SQLITE_CONNECTIONS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 8;
 /// Bytes of a page of the embedded database.
 const SQLITE_PAGE: u32 = 16 << 10;
+/// Bytes of pages that a connection keeps in memory, in KiB: what a batch of records touches, several times.
+const SQLITE_CACHE_KIB: u32 = 8 << 10;
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection before the database counts as away.
@@ -59,8 +61,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pool of connections to one of the engines.
 #[derive(Debug, Clone)]
 pub enum Db {
-    /// The embedded database.
-    Sqlite(SqlitePool),
+    /// The embedded database: connections to read with, and the one that writes. SQLite has one writer at a time anyway,
+    /// and a connection that finds what another has written forgets every page that it had in memory.
+    Sqlite(SqlitePool, SqlitePool),
     /// A server.
     Postgres(PgPool),
 }
@@ -88,10 +91,15 @@ impl Db {
                     // A commit is on the disk: what it moved is deleted from the journal after it.
                     .synchronous(SqliteSynchronous::Full)
                     .foreign_keys(true)
+                    // What a statement may have to take back goes to a file otherwise, in a directory that may not be there.
+                    .pragma("temp_store", "MEMORY")
+                    .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"))
                     .busy_timeout(BUSY_TIMEOUT);
-                let pool =
-                    SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
-                Ok(Self::Sqlite(pool.connect_with(options).await?))
+                let pool = |connections| {
+                    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+                };
+                let writer = pool(1).connect_with(options.clone()).await?;
+                Ok(Self::Sqlite(pool(SQLITE_CONNECTIONS).connect_with(options).await?, writer))
             }
             url::Kind::Postgres(text) => {
                 let options = PgConnectOptions::from_str(text.expose())?;
@@ -105,7 +113,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx, DbError> {
         let now = SystemClock::now_us();
         Ok(match self {
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, now),
+            Self::Sqlite(_, writer) => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, now),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?, now),
         })
     }
@@ -114,7 +122,7 @@ impl Db {
     pub async fn read(&self) -> Result<Tx, DbError> {
         let now = SystemClock::now_us();
         Ok(match self {
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin().await?, now),
+            Self::Sqlite(pool, _) => Tx::Sqlite(pool.begin().await?, now),
             Self::Postgres(pool) => {
                 Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?, now)
             }
@@ -123,6 +131,9 @@ impl Db {
 
     /// Closes every connection; SQLite's write-ahead log is folded in.
     pub async fn close(&self) {
+        if let Self::Sqlite(_, writer) = self {
+            writer.close().await;
+        }
         on_db!(self, |pool| pool.close().await);
     }
 }

@@ -71,7 +71,7 @@ impl Watcher {
     }
 
     async fn file_changed(&mut self) -> Result<bool, DbError> {
-        let Db::Sqlite(pool) = &self.db else { return Ok(true) };
+        let Db::Sqlite(pool, _) = &self.db else { return Ok(true) };
         let (mut connection, before) = match self.sqlite.take() {
             Some((connection, before)) => (connection, Some(before)),
             None => (lone_sqlite(pool).await?, None),

@@ -35,7 +35,11 @@ pub(super) enum Change {
 /// A stretch of the journal.
 pub(super) struct Batch {
     /// The last settlement of each request.
-    pub(super) settled: Vec<Settled>,
+    #[expect(
+        clippy::vec_box,
+        reason = "they come boxed; a list of hundreds is moved about, and given back to the system, as a whole"
+    )]
+    pub(super) settled: Vec<Box<Settled>>,
     /// Settlements read, replaced ones included.
     pub(super) count: u64,
     pub(super) changes: Vec<Change>,
@@ -104,10 +108,10 @@ fn read_segment(
                 batch.count += 1;
                 batch.changes.push(Change::Closed(request));
                 if let Some(place) = places.get(&request) {
-                    batch.settled[*place] = *settled;
+                    batch.settled[*place] = settled;
                 } else {
                     places.insert(request, batch.settled.len());
-                    batch.settled.push(*settled);
+                    batch.settled.push(settled);
                 }
                 let end = Position { segment, offset: reader.offset() };
                 batch.marks.insert(segment.epoch, end);
@@ -142,7 +146,7 @@ pub(super) async fn write(
     for settled in batch.settled.iter().filter(|settled| replaced.contains(&settled.usage.request_id)) {
         take_out(tx, settled, &mut tally).await?;
     }
-    let all: Vec<&Settled> = batch.settled.iter().collect();
+    let all: Vec<&Settled> = batch.settled.iter().map(Box::as_ref).collect();
     if !usage::insert(tx, &all).await? {
         return Ok(None);
     }
