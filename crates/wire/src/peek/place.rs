@@ -48,6 +48,8 @@ pub(super) enum Place {
     KeptIds,
     /// An id of what an earlier call used, which may be gone by now.
     UsedId,
+    /// Where the commands of an earlier call ran.
+    UsedHome,
     /// A signature, or an encrypted thought.
     Signature,
     /// The id of an input item.
@@ -132,6 +134,7 @@ impl Place {
             Self::Kept | Self::ToolHome if key == b"id" => Self::KeptId,
             Self::ToolHome if key == b"container_id" => Self::KeptId,
             Self::ToolHome if key == b"file_ids" => Self::KeptIds,
+            Self::UsedHome if key == b"container_id" => Self::UsedId,
             Self::Tool => tool(wire, key),
             Self::Citation if key == b"encrypted_index" => Self::SourceMark,
             _ => Self::None,
@@ -321,6 +324,7 @@ fn block(wire: Wire, key: &[u8]) -> Place {
         b"id" if wire == Wire::Responses => Place::ItemId,
         // Where the code of an earlier call ran.
         b"container_id" if wire == Wire::Responses => Place::UsedId,
+        b"environment" if wire == Wire::Responses => Place::UsedHome,
         _ => Place::Free,
     }
 }

@@ -380,12 +380,14 @@ fn what_only_its_issuer_understands_is_found_wherever_it_is_named() {
         (
             Wire::Responses,
             r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"file_1"}]},
-                {"type":"code_interpreter_call","id":"ci_1","container_id":"cntr_0","code":"1","outputs":null}],
+                {"type":"code_interpreter_call","id":"ci_1","container_id":"cntr_0","code":"1","outputs":null},
+                {"type":"shell_call","call_id":"c","environment":{"type":"container_reference","container_id":"cntr_3"}},
+                {"type":"shell_call","call_id":"d","environment":{"type":"local"}}],
                 "tools":[{"type":"code_interpreter","container":"cntr_1"},
                 {"type":"shell","environment":{"type":"container_reference","container_id":"cntr_2"}},
                 {"type":"code_interpreter","container":{"type":"auto","file_ids":["file_2"]}}]}"#,
             &["file_1", "cntr_1", "cntr_2", "file_2"],
-            &["cntr_0"],
+            &["cntr_0", "cntr_3"],
         ),
         (
             Wire::Anthropic,

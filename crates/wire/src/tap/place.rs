@@ -146,7 +146,7 @@ impl Place {
             Self::Item => item(key),
             Self::EventItem => item_issues(key),
             Self::Files if key == b"content" => Self::Files,
-            Self::Holder if key == b"id" => Self::IssuedKept,
+            Self::Holder if matches!(key, b"id" | b"container_id") => Self::IssuedKept,
             Self::Files if key == b"file_id" => Self::IssuedKept,
             Self::GeminiRoot => gemini_root(key),
             Self::GeminiCandidate => gemini_candidate(key),
@@ -386,6 +386,7 @@ fn item_issues(key: &[u8]) -> Place {
         b"id" => Place::IssuedStored,
         b"encrypted_content" => Place::IssuedSealed,
         b"container_id" => Place::IssuedKept,
+        b"environment" => Place::Holder,
         _ => Place::None,
     }
 }

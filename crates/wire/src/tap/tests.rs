@@ -390,6 +390,7 @@ fn what_an_answer_issues_is_found_once_and_nothing_else_is() {
                 r#"{"type":"response.output_item.added","item":{"id":"rs_1","type":"reasoning","encrypted_content":"gA"}}"#,
                 r#"{"type":"response.output_item.done","item":{"id":"rs_1","type":"reasoning","encrypted_content":"gB"}}"#,
                 r#"{"type":"response.output_item.done","item":{"id":"ci_1","type":"code_interpreter_call","container_id":"cntr_1"}}"#,
+                r#"{"type":"response.output_item.done","item":{"type":"shell_call","environment":{"type":"container_reference","container_id":"cntr_2"}}}"#,
                 r#"{"type":"response.completed","response":{"id":"resp_1","output":[{"id":"rs_1"}]}}"#,
             ],
             issued(&[
@@ -399,6 +400,7 @@ fn what_an_answer_issues_is_found_once_and_nothing_else_is() {
                 (Sealed, "gB"),
                 (Stored, "ci_1"),
                 (Kept, "cntr_1"),
+                (Kept, "cntr_2"),
             ]),
         ),
         (
