@@ -73,7 +73,9 @@ pub(crate) fn rate_limited() -> Reply {
 async fn what_was_issued_for_one_client_key_does_not_exist_for_another() {
     let reasoning = json!({ "id": "rs_1", "type": "reasoning", "summary": [] });
     let call = json!({ "id": "ci_1", "type": "code_interpreter_call", "container_id": "cntr_1" });
-    let upstream = scripted([response("resp_1", &[reasoning.clone(), call])]);
+    let ran = json!({ "type": "container_reference", "container_id": "cntr_2" });
+    let shell = json!({ "type": "shell_call", "call_id": "c", "action": { "commands": ["ls"] }, "environment": ran });
+    let upstream = scripted([response("resp_1", &[reasoning.clone(), call, shell.clone()])]);
     let gw = two_clients(ApiFormat::OpenAiCli, &[&upstream]).start();
     assert_eq!(respond(&gw, &json!({ "model": MODEL, "input": "hi" })).await.status, 200);
     let referring = |item: Value| json!({ "model": MODEL, "input": [item] });
@@ -87,6 +89,7 @@ async fn what_was_issued_for_one_client_key_does_not_exist_for_another() {
             "cntr_1",
             referring(json!({ "type": "code_interpreter_call", "id": "ci_9", "container_id": "cntr_1", "code": "1" })),
         ),
+        ("cntr_2", referring(shell)),
     ] {
         let asked = upstream.requests().len();
         let refused = gw.send(other(post("/v1/responses", &body))).await;
