@@ -5,7 +5,6 @@ use std::{fmt, iter::Sum, ops::Add, str::FromStr};
 
 /// Digits after the point of a dollar amount.
 const PLACES: usize = 9;
-const NANOS_PER_USD: i128 = 1_000_000_000;
 
 /// An amount in nano-dollars (10⁻⁹ USD); `i64` holds about ± 9.2 billion dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,15 +151,34 @@ fn scaled(text: &str, places: usize) -> Result<i128, BadAmount> {
     Ok(if negative { -value } else { value })
 }
 
-/// Writes a scaled integer as decimal text without trailing zeros.
-fn decimal(f: &mut fmt::Formatter<'_>, value: i128, unit: i128, places: usize) -> fmt::Result {
-    let sign = if value < 0 { "-" } else { "" };
-    let (whole, rest) = (value.abs() / unit, value.abs() % unit);
-    let fraction = format!("{rest:0places$}");
-    match fraction.trim_end_matches('0') {
-        "" => write!(f, "{sign}{whole}"),
-        fraction => write!(f, "{sign}{whole}.{fraction}"),
+/// Writes a scaled integer as decimal text without trailing zeros. Every request's line in the log has an amount.
+fn decimal(f: &mut fmt::Formatter<'_>, negative: bool, value: u64, places: usize) -> fmt::Result {
+    // Filled from its end: 20 digits at most, or `places` and one before them, a point, a sign.
+    let mut text = [0; 24];
+    let mut at = text.len();
+    let mut push = |byte| {
+        at -= 1;
+        text[at] = byte;
+    };
+    let (mut rest, mut fraction) = (value, false);
+    for place in 0.. {
+        let digit = u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        if place == places && fraction {
+            push(b'.');
+        }
+        fraction |= digit != 0;
+        if place >= places || fraction {
+            push(b'0' + digit);
+        }
+        if place >= places && rest == 0 {
+            break;
+        }
     }
+    if negative {
+        push(b'-');
+    }
+    f.write_str(str::from_utf8(&text[at..]).unwrap_or_default())
 }
 
 impl FromStr for NanoUsd {
@@ -187,19 +205,19 @@ impl FromStr for Factor {
 
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        decimal(f, i128::from(self.0), NANOS_PER_USD, PLACES)
+        decimal(f, self.0 < 0, self.0.unsigned_abs(), PLACES)
     }
 }
 
 impl fmt::Display for PerMillion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        decimal(f, i128::from(self.0), NANOS_PER_USD, PLACES)
+        decimal(f, false, self.0, PLACES)
     }
 }
 
 impl fmt::Display for Factor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        decimal(f, i128::from(self.0), 1_000_000, 6)
+        decimal(f, false, u64::from(self.0), 6)
     }
 }
 

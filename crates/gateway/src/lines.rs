@@ -155,9 +155,15 @@ struct Escaped<'o>(&'o mut String);
 
 impl Escaped<'_> {
     fn push(&mut self, text: &str) {
+        let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        // Most texts have none; looked at to their end, many bytes are looked at together.
+        if !text.bytes().fold(false, |any, byte| any | special(byte)) {
+            self.0.push_str(text);
+            return;
+        }
         let mut plain = 0;
         for (at, byte) in text.bytes().enumerate() {
-            if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            if !special(byte) {
                 continue;
             }
             self.0.push_str(&text[plain..at]);

@@ -23,6 +23,22 @@ fn amounts_are_read_as_decimal_text() {
 }
 
 #[test]
+fn amounts_are_written_as_short_as_they_are_exact() {
+    for (nanos, want) in [
+        (0, "0"),
+        (1, "0.000000001"),
+        (-1_500_000_000, "-1.5"),
+        (10_000_000_000, "10"),
+        (10_020_000_000, "10.02"),
+        (i64::MAX, "9223372036.854775807"),
+        (i64::MIN, "-9223372036.854775808"),
+    ] {
+        assert_eq!(NanoUsd(nanos).to_string(), want);
+    }
+    assert_eq!("0.000001".parse::<Factor>().unwrap().to_string(), "0.000001");
+}
+
+#[test]
 fn ties_go_to_the_even_neighbour() {
     for (tokens, nanos_per_million, want) in
         [(1, 500_000, 0), (3, 500_000, 2), (1, 1_500_000, 2), (1, 2_500_000, 2), (1, 2_500_001, 3), (1_000_000, 7, 7)]

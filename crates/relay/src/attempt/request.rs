@@ -91,7 +91,7 @@ pub(crate) fn path_and_query(
             format!("/openai/deployments/{}/{action}", escaped(&deployment.replace("{model}", model)))
         }
         (None, None) if wire == Wire::Gemini => format!("/v1beta/models/{}:{action}", escaped(model)),
-        (None, None) => format!("/v1/{action}"),
+        (None, None) => ["/v1/", action].concat(),
     };
     // The resource's own URL, or the one that Azure's console shows.
     let base_path = if azure.is_some() { base_path.strip_suffix("/openai").unwrap_or(base_path) } else { base_path };
@@ -121,7 +121,8 @@ pub(crate) fn joined(base: &str, path: &str) -> String {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     let last = base.rsplit('/').next().unwrap_or_default();
-    if is_version(last) && is_version(first) { format!("{base}/{rest}") } else { format!("{base}/{path}") }
+    let path = if is_version(last) && is_version(first) { rest } else { path };
+    [base, "/", path].concat()
 }
 
 /// Escapes what may not stand in a path segment (RFC 3986: unreserved characters stay).
@@ -238,7 +239,7 @@ pub(crate) fn own(out: &mut HeaderMap, endpoint: &Endpoint, credential: &Secret)
             (HeaderName::from_static("api-key"), credential.expose().to_owned())
         }
         ApiFormat::ClaudeCli | ApiFormat::OpenAi | ApiFormat::OpenAiCli => {
-            (AUTHORIZATION, format!("Bearer {}", credential.expose()))
+            (AUTHORIZATION, ["Bearer ", credential.expose()].concat())
         }
     };
     if let Ok(mut value) = HeaderValue::try_from(text) {
