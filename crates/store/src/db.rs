@@ -51,7 +51,7 @@ const SQLITE_CONNECTIONS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 8;
 /// Bytes of a page of the embedded database.
 const SQLITE_PAGE: u32 = 16 << 10;
-/// Bytes of pages that a connection keeps in memory, in KiB: what a batch of records touches, several times.
+/// Pages that the connection which writes keeps in memory: what a batch of records touches, several times.
 const SQLITE_CACHE_KIB: u32 = 8 << 10;
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,14 +91,16 @@ impl Db {
                     // A commit is on the disk: what it moved is deleted from the journal after it.
                     .synchronous(SqliteSynchronous::Full)
                     .foreign_keys(true)
-                    // What a statement may have to take back goes to a file otherwise, in a directory that may not be there.
-                    .pragma("temp_store", "MEMORY")
-                    .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"))
                     .busy_timeout(BUSY_TIMEOUT);
                 let pool = |connections| {
                     SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
                 };
-                let writer = pool(1).connect_with(options.clone()).await?;
+                let writer = options
+                    .clone()
+                    // What a batch may have to take back would go through a file. What a reader sorts still may: it has no bound.
+                    .pragma("temp_store", "MEMORY")
+                    .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"));
+                let writer = pool(1).connect_with(writer).await?;
                 Ok(Self::Sqlite(pool(SQLITE_CONNECTIONS).connect_with(options).await?, writer))
             }
             url::Kind::Postgres(text) => {
