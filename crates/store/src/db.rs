@@ -51,8 +51,6 @@ const SQLITE_CONNECTIONS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 8;
 /// Bytes of a page of the embedded database.
 const SQLITE_PAGE: u32 = 16 << 10;
-/// Pages that the connection which writes keeps in memory: what a batch of records touches, several times.
-const SQLITE_CACHE_KIB: u32 = 8 << 10;
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection before the database counts as away.
@@ -95,11 +93,8 @@ impl Db {
                 let pool = |connections| {
                     SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
                 };
-                let writer = options
-                    .clone()
-                    // What a batch may have to take back would go through a file. What a reader sorts still may: it has no bound.
-                    .pragma("temp_store", "MEMORY")
-                    .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"));
+                // What a batch may have to take back would go through a file. What a reader sorts still may: it has no bound.
+                let writer = options.clone().pragma("temp_store", "MEMORY");
                 let writer = pool(1).connect_with(writer).await?;
                 Ok(Self::Sqlite(pool(SQLITE_CONNECTIONS).connect_with(options).await?, writer))
             }
