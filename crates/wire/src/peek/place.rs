@@ -48,7 +48,7 @@ pub(super) enum Place {
     KeptIds,
     /// An id of what an earlier call used, which may be gone by now.
     UsedId,
-    /// Where the commands of an earlier call ran.
+    /// Where the commands of an earlier call ran; what else is in it is counted.
     UsedHome,
     /// A signature, or an encrypted thought.
     Signature,
@@ -135,6 +135,7 @@ impl Place {
             Self::ToolHome if key == b"container_id" => Self::KeptId,
             Self::ToolHome if key == b"file_ids" => Self::KeptIds,
             Self::UsedHome if key == b"container_id" => Self::UsedId,
+            Self::UsedHome => Self::Free,
             Self::Tool => tool(wire, key),
             Self::Citation if key == b"encrypted_index" => Self::SourceMark,
             _ => Self::None,

@@ -186,6 +186,8 @@ fn text_is_measured_where_it_stands() {
         (Wire::Anthropic, r#""messages":[{"content":[{"source":{"data":"plain","type":"text"}}]}]"#, 5, 0),
         (Wire::Chat, r#""input":["ab","c"]"#, 3, 0),
         (Wire::Chat, r#""prompt":[1,22,333]"#, 6, 0),
+        (Wire::Responses, r#""input":[{"environment":{"container_id":"c1","skills":[{"a":"b"}],"n":12}}]"#, 15, 0),
+        (Wire::Responses, r#""input":[{"environment":"abc"},{"environment":["de"]},{"environment":7}]"#, 10, 0),
     ] {
         let peek = generate(wire, &format!(r#"{{"model":"m",{members}}}"#));
         assert_eq!((peek.text_bytes, peek.wide_bytes), (bytes, wide), "{members}");
