@@ -1,7 +1,12 @@
 //! Exact money: integers of nano-dollars, decimal text at the edges, no floats in between.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::{fmt, iter::Sum, ops::Add, str::FromStr};
+use std::{
+    fmt,
+    iter::{self, Sum},
+    ops::Add,
+    str::FromStr,
+};
 
 /// Digits after the point of a dollar amount.
 const PLACES: usize = 9;
@@ -151,34 +156,18 @@ fn scaled(text: &str, places: usize) -> Result<i128, BadAmount> {
     Ok(if negative { -value } else { value })
 }
 
-/// Writes a scaled integer as decimal text without trailing zeros. Every request's line in the log has an amount.
-fn decimal(f: &mut fmt::Formatter<'_>, negative: bool, value: u64, places: usize) -> fmt::Result {
-    // Filled from its end: 20 digits at most, or `places` and one before them, a point, a sign.
-    let mut text = [0; 24];
-    let mut at = text.len();
-    let mut push = |byte| {
-        at -= 1;
-        text[at] = byte;
-    };
-    let (mut rest, mut fraction) = (value, false);
-    for place in 0.. {
-        let digit = u8::try_from(rest % 10).unwrap_or_default();
-        rest /= 10;
-        if place == places && fraction {
-            push(b'.');
-        }
-        fraction |= digit != 0;
-        if place >= places || fraction {
-            push(b'0' + digit);
-        }
-        if place >= places && rest == 0 {
-            break;
-        }
+/// Writes a scaled integer as decimal text without trailing zeros, and without an allocation: every request logs an amount.
+fn decimal(f: &mut fmt::Formatter<'_>, negative: bool, value: u64, mut places: usize) -> fmt::Result {
+    let unit: u64 = iter::repeat_n(10, places).product();
+    let (sign, whole, mut fraction) = (if negative { "-" } else { "" }, value / unit, value % unit);
+    if fraction == 0 {
+        return write!(f, "{sign}{whole}");
     }
-    if negative {
-        push(b'-');
+    while fraction % 10 == 0 {
+        fraction /= 10;
+        places -= 1;
     }
-    f.write_str(str::from_utf8(&text[at..]).unwrap_or_default())
+    write!(f, "{sign}{whole}.{fraction:0places$}")
 }
 
 impl FromStr for NanoUsd {

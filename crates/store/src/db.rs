@@ -6,7 +6,7 @@
 macro_rules! on_db {
     ($db:expr, |$pool:ident| $body:expr) => {
         match $db {
-            $crate::db::Db::Sqlite($pool, _) => $body,
+            $crate::db::Db::Sqlite { readers: $pool, .. } => $body,
             $crate::db::Db::Postgres($pool) => $body,
         }
     };
@@ -59,9 +59,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pool of connections to one of the engines.
 #[derive(Debug, Clone)]
 pub enum Db {
-    /// The embedded database: connections to read with, and the one that writes. SQLite has one writer at a time anyway,
-    /// and a connection that finds what another has written forgets every page that it had in memory.
-    Sqlite(SqlitePool, SqlitePool),
+    /// The embedded database.
+    Sqlite {
+        /// Connections to read with.
+        readers: SqlitePool,
+        /// The one that writes: SQLite has one writer at a time anyway, and a connection that finds what another has
+        /// written forgets every page that it had in memory.
+        writer: SqlitePool,
+    },
     /// A server.
     Postgres(PgPool),
 }
@@ -96,7 +101,8 @@ impl Db {
                 // What a batch may have to take back would go through a file. What a reader sorts still may: it has no bound.
                 let writer = options.clone().pragma("temp_store", "MEMORY");
                 let writer = pool(1).connect_with(writer).await?;
-                Ok(Self::Sqlite(pool(SQLITE_CONNECTIONS).connect_with(options).await?, writer))
+                let readers = pool(SQLITE_CONNECTIONS).connect_with(options).await?;
+                Ok(Self::Sqlite { readers, writer })
             }
             url::Kind::Postgres(text) => {
                 let options = PgConnectOptions::from_str(text.expose())?;
@@ -110,7 +116,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx, DbError> {
         let now = SystemClock::now_us();
         Ok(match self {
-            Self::Sqlite(_, writer) => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, now),
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, now),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?, now),
         })
     }
@@ -119,7 +125,7 @@ impl Db {
     pub async fn read(&self) -> Result<Tx, DbError> {
         let now = SystemClock::now_us();
         Ok(match self {
-            Self::Sqlite(pool, _) => Tx::Sqlite(pool.begin().await?, now),
+            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?, now),
             Self::Postgres(pool) => {
                 Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?, now)
             }
@@ -128,7 +134,7 @@ impl Db {
 
     /// Closes every connection; SQLite's write-ahead log is folded in.
     pub async fn close(&self) {
-        if let Self::Sqlite(_, writer) = self {
+        if let Self::Sqlite { writer, .. } = self {
             writer.close().await;
         }
         on_db!(self, |pool| pool.close().await);

@@ -71,10 +71,10 @@ impl Watcher {
     }
 
     async fn file_changed(&mut self) -> Result<bool, DbError> {
-        let Db::Sqlite(pool, _) = &self.db else { return Ok(true) };
+        let Db::Sqlite { readers, .. } = &self.db else { return Ok(true) };
         let (mut connection, before) = match self.sqlite.take() {
             Some((connection, before)) => (connection, Some(before)),
-            None => (lone_sqlite(pool).await?, None),
+            None => (lone_sqlite(readers).await?, None),
         };
         // The number is this connection's own view: another connection's could not be compared with it.
         let row = sqlx::query("PRAGMA data_version").fetch_one(&mut connection).await?;

@@ -63,7 +63,7 @@ pub async fn run(db: &Db) -> Result<Vec<i64>, MigrateError> {
         return Err(MigrateError::Newer { found, known: known() });
     }
     let engine = match db {
-        Db::Sqlite(..) => "sqlite",
+        Db::Sqlite { .. } => "sqlite",
         Db::Postgres(_) => "postgres",
     };
     let mut applied = Vec::new();

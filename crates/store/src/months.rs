@@ -40,7 +40,7 @@ pub async fn run(db: Db, cancel: CancellationToken) {
 
 /// Makes the partitions of the month of `now_us` and of the next that are not there; `now_us` is in Unix microseconds.
 async fn prepare(db: &Db, now_us: i64) -> Result<(), DbError> {
-    if let Db::Sqlite(..) = db {
+    if let Db::Sqlite { .. } = db {
         return Ok(());
     }
     let mut tx = db.begin().await?;

@@ -102,7 +102,7 @@ pub(crate) fn config(dir: &Path, database_url: Option<&str>) -> StoreConfig {
 /// Runs a statement on the database itself, as somebody else might.
 pub(crate) async fn run(store: &Store, sql: &'static str) {
     match store.db() {
-        store::Db::Sqlite(pool, _) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+        store::Db::Sqlite { writer, .. } => drop(sqlx::query(sql).execute(writer).await.unwrap()),
         store::Db::Postgres(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
     }
 }
@@ -110,7 +110,7 @@ pub(crate) async fn run(store: &Store, sql: &'static str) {
 /// The one number that a query finds.
 pub(crate) async fn number(store: &Store, sql: &'static str) -> i64 {
     match store.db() {
-        store::Db::Sqlite(pool, _) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        store::Db::Sqlite { readers, .. } => sqlx::query_scalar(sql).fetch_one(readers).await.unwrap(),
         store::Db::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
     }
 }

@@ -6,7 +6,7 @@ mod text;
 mod walk;
 
 pub(crate) use read::{ReadError, Reader, Token};
-pub(crate) use text::{Text, trim, unescape, wide};
+pub(crate) use text::{Text, trim, trim_start, unescape, wide};
 pub(crate) use walk::{Sink, Walker, Want};
 
 /// Deepest nesting of a request's body.

@@ -30,7 +30,7 @@ async fn every_statement_of_the_source_is_one_that_the_engine_takes(home: Home) 
         for literal in literals(&text).filter(|literal| VERBS.iter().any(|verb| literal.starts_with(verb))) {
             seen += 1;
             let own = ONLY_POSTGRES.iter().any(|word| literal.contains(word));
-            if own && matches!(store.db(), Db::Sqlite(..)) {
+            if own && matches!(store.db(), Db::Sqlite { .. }) {
                 continue;
             }
             for sql in written_out(&file, &text, &literal) {
@@ -48,7 +48,7 @@ async fn every_statement_of_the_source_is_one_that_the_engine_takes(home: Home) 
 async fn prepare(store: &Store, sql: &str) -> Result<(), String> {
     let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
     match store.db() {
-        Db::Sqlite(pool, _) => pool.prepare(sql).await.map(drop).map_err(|error| error.to_string()),
+        Db::Sqlite { readers, .. } => readers.prepare(sql).await.map(drop).map_err(|error| error.to_string()),
         Db::Postgres(pool) => {
             let statement = pool.prepare(sql).await.map_err(|error| error.to_string())?;
             let types = statement.parameters().and_then(Either::left).unwrap_or_default().iter();

@@ -161,7 +161,9 @@ async fn shape_of_postgres(pool: &PgPool) -> BTreeMap<String, Shape> {
 async fn both_engines_have_the_same_tables_with_the_same_promises() {
     let homes = (Home::embedded().unwrap(), Home::on_server().unwrap());
     let (here, there) = (sample::store(&homes.0).await, sample::store(&homes.1).await);
-    let (Db::Sqlite(sqlite, _), Db::Postgres(postgres)) = (here.db(), there.db()) else { panic!("one of each") };
+    let (Db::Sqlite { readers: sqlite, .. }, Db::Postgres(postgres)) = (here.db(), there.db()) else {
+        panic!("one of each")
+    };
     let (sqlite, postgres) = (shape_of_sqlite(sqlite).await, shape_of_postgres(postgres).await);
     assert!(sqlite.len() > 15 && sqlite["usage"].columns.len() > 50, "{:?}", sqlite.keys());
     for (name, shape) in &sqlite {

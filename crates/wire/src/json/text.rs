@@ -107,8 +107,17 @@ impl<'a> Text<'a> {
 }
 
 /// `bytes` without the spaces of JSON around them, which are fewer than ASCII's: no parser takes a form feed for one.
-pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\n' | b'\r' | b'\t'] = bytes {
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_start(bytes);
+    while let [rest @ .., b' ' | b'\n' | b'\r' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// `bytes` without such spaces before them.
+pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
     bytes

@@ -179,12 +179,13 @@ impl Fields for Event {
 
     fn data(&mut self, mut piece: &[u8]) {
         if self.data == Data::Blank {
-            // JSON's own spaces, and no others: what is passed over here is not read.
-            let first = piece.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
-            let Some(first) = first else { return };
-            // Spaces before it may have come in another piece.
-            piece = &piece[first..];
-            self.data = if piece.starts_with(b"{") { Data::Json } else { Data::Other };
+            // What is passed over here is not read, wherever the piece was cut.
+            piece = json::trim_start(piece);
+            self.data = match piece.first() {
+                None => return,
+                Some(b'{') => Data::Json,
+                Some(_) => Data::Other,
+            };
         }
         match self.data {
             Data::Json => self.walker.feed(piece, &mut self.facts),
