@@ -1,7 +1,7 @@
 //! The known paths of every wire's requests, as one table: where a member or an element lies.
 
 use super::{MODEL_TYPE, MaxField};
-use crate::Wire;
+use crate::{Wire, json::Token};
 
 /// What content is made of, as far as its size can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,15 @@ impl Place {
             Self::Tool => tool(wire, key),
             Self::Citation if key == b"encrypted_index" => Self::SourceMark,
             _ => Self::None,
+        }
+    }
+
+    /// Where a value stands that may be another than its place is for.
+    pub(super) const fn of(self, value: &Token<'_>) -> Self {
+        match (self, value) {
+            (Self::UsedHome, Token::Open { array: false }) => self,
+            (Self::UsedHome, _) => Self::Free,
+            _ => self,
         }
     }
 

@@ -79,7 +79,7 @@ impl<'a> Scan<'a> {
             _ => {}
         }
         level.empty = false;
-        let place = if level.array { level.place.item() } else { level.named };
+        let place = if level.array { level.place.item() } else { level.named.of(&token) };
         level.note.members += u32::from(place != Place::BlockType && !matches!(token, Token::Null));
         match token {
             Token::Open { array } => self.open(place, array),
@@ -119,7 +119,6 @@ impl<'a> Scan<'a> {
             Place::Content if !array => place = Place::Block,
             Place::Signature | Place::ItemId | Place::UsedId => place = Place::Free,
             Place::Citations if !array => place = Place::Free,
-            Place::UsedHome if array => place = Place::Free,
             Place::Block if array => place = Place::Content,
             Place::Block if self.levels.last().is_some_and(|level| level.place == Place::Messages) => {
                 self.peek.messages += 1;
@@ -309,12 +308,9 @@ impl<'a> Scan<'a> {
                 self.count_text(&text);
             }
             // A search result's `source` is no more than its address.
-            Place::Content
-            | Place::Block
-            | Place::Free
-            | Place::Citations
-            | Place::UsedHome
-            | Place::Source(Media::Unknown) => self.count_text(&text),
+            Place::Content | Place::Block | Place::Free | Place::Citations | Place::Source(Media::Unknown) => {
+                self.count_text(&text);
+            }
             Place::SourceMark => self.peek.written |= text.len() == 0,
             Place::Remote => self.remote(place),
             Place::Kept | Place::FileId => {
@@ -429,10 +425,9 @@ impl<'a> Scan<'a> {
                 self.count(TOKEN_ID, 0);
             }
             (Place::StreamOptions | Place::GenerationConfig, _) => self.other(place),
-            (
-                Place::Free | Place::Citations | Place::Signature | Place::ItemId | Place::UsedId | Place::UsedHome,
-                _,
-            ) => self.count(digits.len() as u64, 0),
+            (Place::Free | Place::Citations | Place::Signature | Place::ItemId | Place::UsedId, _) => {
+                self.count(digits.len() as u64, 0)
+            }
             (Place::Remote | Place::Kept, _) => self.remote(place),
             _ => {}
         }

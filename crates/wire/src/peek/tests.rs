@@ -186,8 +186,7 @@ fn text_is_measured_where_it_stands() {
         (Wire::Anthropic, r#""messages":[{"content":[{"source":{"data":"plain","type":"text"}}]}]"#, 5, 0),
         (Wire::Chat, r#""input":["ab","c"]"#, 3, 0),
         (Wire::Chat, r#""prompt":[1,22,333]"#, 6, 0),
-        (Wire::Responses, r#""input":[{"environment":{"container_id":"c1","skills":[{"a":"b"}],"n":12}}]"#, 15, 0),
-        (Wire::Responses, r#""input":[{"environment":"abc"},{"environment":["de"]},{"environment":7}]"#, 10, 0),
+        (Wire::Responses, r#""input":[{"environment":{"a":["b"]}},{"environment":["c"]},{"environment":"d"}]"#, 11, 0),
     ] {
         let peek = generate(wire, &format!(r#"{{"model":"m",{members}}}"#));
         assert_eq!((peek.text_bytes, peek.wide_bytes), (bytes, wide), "{members}");
@@ -383,8 +382,7 @@ fn what_only_its_issuer_understands_is_found_wherever_it_is_named() {
             Wire::Responses,
             r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"file_1"}]},
                 {"type":"code_interpreter_call","id":"ci_1","container_id":"cntr_0","code":"1","outputs":null},
-                {"type":"shell_call","call_id":"c","environment":{"type":"container_reference","container_id":"cntr_3"}},
-                {"type":"shell_call","call_id":"d","environment":{"type":"local"}}],
+                {"type":"shell_call","environment":{"type":"container_reference","container_id":"cntr_3"}},{"environment":{}}],
                 "tools":[{"type":"code_interpreter","container":"cntr_1"},
                 {"type":"shell","environment":{"type":"container_reference","container_id":"cntr_2"}},
                 {"type":"code_interpreter","container":{"type":"auto","file_ids":["file_2"]}}]}"#,
